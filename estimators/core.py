@@ -1,0 +1,77 @@
+"""What every estimator is made of: a problem, one gradient primitive, and a way to refuse."""
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution
+
+
+class Unsupported(Exception):
+    """An estimator and a problem (or num_samples) that do not fit together; the message says why."""
+
+
+class Problem(nn.Module, ABC):
+    """An objective E_q[f(z)] + known, and the points at which its gradient is measured.
+
+    Shapes: params (R, P) holds R replicates as rows, all at the same point; z (S, R, ...); rows never interact.
+    A subclass sets `groups` (name -> slice of the P parameters; together they cover all of them) and `points`
+    (names), and keeps its tensors as buffers, so that `problem.to(device, dtype)` moves it.
+    """
+
+    groups: dict[str, slice]
+    points: tuple[str, ...]
+
+    @abstractmethod
+    def at(self, point: str) -> Tensor:
+        """The parameters at a named point, shape (P,)."""
+
+    @abstractmethod
+    def q(self, params: Tensor) -> Distribution:
+        """The distribution that z is drawn from; batch shape (R,)."""
+
+    @abstractmethod
+    def f(self, z: Tensor, q: Distribution, params: Tensor) -> Tensor:
+        """The cost at z, shape (S, R). q serves density terms, params the model's own parameters."""
+
+    def known(self, params: Tensor) -> Tensor:
+        """The part of the objective that needs no estimate (an analytic KL), shape (R,).
+
+        It is not in f: the harness differentiates it and adds it to every estimate.
+        """
+        return params.new_zeros(params.shape[0])
+
+    def value(self, params: Tensor) -> Tensor:
+        """The exact objective E_q[f(z)] + known, shape (R,); its autograd is the exact gradient."""
+        raise Unsupported(f"{type(self).__name__} has no exact objective")
+
+
+def grad(y: Tensor, params: Tensor, weight: Tensor | None = None, create_graph: bool = False) -> Tensor:
+    """Sample mean of weight x gradient of y with respect to each row of params.
+
+        (1/S) sum_s weight_s grad y_s
+
+    The weight is a constant, as papers write it: no learning signal needs `.detach()`. With `create_graph` the
+    result can be differentiated again, through weight too (to train a control variate).
+
+    Args:
+        y: broadcasts with weight to (S, R, ...); axes after R are summed.
+        params: (R, P).
+        weight: as y; 1 if left out.
+
+    Returns:
+        (R, P); zero where y does not depend on params.
+    """
+    if not y.requires_grad:
+        return torch.zeros_like(params)
+    y, weight = torch.broadcast_tensors(y, y.new_ones(()) if weight is None else weight)
+    (g,) = torch.autograd.grad(
+        y,
+        params,
+        weight / y.shape[0],
+        retain_graph=True,
+        create_graph=create_graph,
+        allow_unused=True,
+        materialize_grads=True,
+    )
+    return g
