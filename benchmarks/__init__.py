@@ -1,0 +1,1 @@
+"""The harness: problems, measuring, statistics, reports."""

@@ -1,0 +1,121 @@
+"""Replicates are rows: drawing chunks of independent gradients, each from a random stream of its own."""
+
+import math
+from collections.abc import Callable
+from hashlib import sha256
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution
+
+from estimators.core import Problem, grad
+
+Estimator = Callable[..., Tensor]
+
+CHUNK_ELEMENTS = 2**20
+CHUNK_ROWS = (8, 4096)
+
+
+def stream(*parts: object) -> int:
+    """A 32-bit seed that depends on the text of its parts only; chunk k of a stream uses seed + k.
+
+    torch's CPU generator takes 32 bits, so that counting from one seed, not hashing k too, keeps a cell's chunks
+    distinct for certain.
+    """
+    return int.from_bytes(sha256("|".join(map(str, parts)).encode()).digest()[:4], "big")
+
+
+def leaf(point: Tensor, rows: int) -> Tensor:
+    """The point repeated as rows (rows, P) of one leaf, without a copy."""
+    return point.detach().expand(rows, -1).requires_grad_()
+
+
+def chunk_rows(problem: Problem, point: Tensor, num_samples: int) -> int:
+    """Replicates a chunk holds: a power of two that keeps what autograd saves of one chunk near CHUNK_ELEMENTS.
+
+    It depends on the problem and num_samples only, not on the estimator, the machine or the run's length: so
+    estimators meet the same draws, and a seed gives the same numbers everywhere.
+    """
+    elements = 4 * point.numel()
+
+    def count(saved: Tensor) -> Tensor:
+        nonlocal elements
+        elements += saved.numel()
+        return saved
+
+    params = leaf(point, 1)
+    with torch.autograd.graph.saved_tensors_hooks(count, lambda saved: saved):
+        q = problem.q(params)
+        z = (q.rsample if q.has_rsample else q.sample)((num_samples,))
+        problem.f(z, q, params)
+    fewest, most = CHUNK_ROWS
+    return min(max(2 ** int(math.log2(max(CHUNK_ELEMENTS / elements, 1))), fewest), most)
+
+
+class Chunks:
+    """The replicates of one cell: calling it with k gives chunk k, gradients (rows, P) of the whole objective.
+
+    Raises:
+        ValueError: the estimator returned something other than a tensor like params.
+        FloatingPointError: a gradient is not finite.
+    """
+
+    def __init__(
+        self, estimator: Estimator, problem: Problem, point: Tensor, num_samples: int, rows: int, seed: int
+    ) -> None:
+        self.estimator = estimator
+        self.problem = problem
+        self.point = point
+        self.num_samples = num_samples
+        self.rows = rows
+        self.seed = seed
+        params = leaf(point, 1)
+        self.known = grad(problem.known(params)[None], params)
+
+    def __call__(self, k: int) -> Tensor:
+        torch.manual_seed((self.seed + k) % 2**32)
+        params = leaf(self.point, self.rows)
+        g = self.estimator(self.problem, params, num_samples=self.num_samples)
+        if not isinstance(g, Tensor) or g.shape != params.shape:
+            got = f"shape {tuple(g.shape)}" if isinstance(g, Tensor) else type(g).__name__
+            raise ValueError(f"the estimator returned {got}; it must return shape {tuple(params.shape)}, like params")
+        g = g.detach() + self.known
+        if not g.sum().isfinite() and not g.isfinite().all():
+            raise FloatingPointError(f"{(~g.isfinite()).any(1).sum()} of {self.rows} gradients are not finite")
+        return g
+
+
+class Counted(Problem):
+    """A problem that counts the evaluations of f and of its gradient, and keeps f's mean square."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__()
+        self.problem = problem
+        self.groups = problem.groups
+        self.points = problem.points
+        self.evaluations = 0
+        self.gradient_evaluations = 0
+        self.mean_square = 0.0
+
+    def at(self, point: str) -> Tensor:
+        return self.problem.at(point)
+
+    def q(self, params: Tensor) -> Distribution:
+        return self.problem.q(params)
+
+    def f(self, z: Tensor, q: Distribution, params: Tensor) -> Tensor:
+        y = self.problem.f(z, q, params)
+        self.evaluations += y.numel()
+        self.mean_square = float(y.detach().double().square().mean())
+        if y.requires_grad:
+            y.register_hook(self._count_gradient)
+        return y
+
+    def known(self, params: Tensor) -> Tensor:
+        return self.problem.known(params)
+
+    def value(self, params: Tensor) -> Tensor:
+        return self.problem.value(params)
+
+    def _count_gradient(self, gradient: Tensor) -> None:
+        self.gradient_evaluations += gradient.numel()

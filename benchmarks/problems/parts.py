@@ -1,0 +1,67 @@
+"""Parts that problems share: a flat parameter vector's layout, the diagonal Gaussian, the digit images."""
+
+import math
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
+
+import torch
+from torch import Tensor
+from torch.distributions import Independent, Normal
+
+Shapes = Mapping[str, Sequence[int]]
+
+
+def flatten(tensors: Mapping[str, Tensor], shapes: Shapes) -> Tensor:
+    """Named tensors of the given shapes as one vector (P,), in the order of `shapes`.
+
+    Raises ValueError for a tensor of another shape.
+    """
+    for name, shape in shapes.items():
+        if tuple(tensors[name].shape) != tuple(shape):
+            raise ValueError(f"{name} has shape {tuple(tensors[name].shape)}; it must be {tuple(shape)}")
+    return torch.cat([tensors[name].reshape(-1) for name in shapes])
+
+
+def unflatten(params: Tensor, shapes: Shapes) -> dict[str, Tensor]:
+    """(R, P) -> name -> (R, *shape)."""
+    pieces = params.split([math.prod(shape) for shape in shapes.values()], dim=-1)
+    return {
+        name: piece.reshape(params.shape[0], *shape)
+        for (name, shape), piece in zip(shapes.items(), pieces, strict=True)
+    }
+
+
+def fan_in_normal(shapes: Shapes) -> dict[str, Tensor]:
+    """Initial weights, always the same ones: matrices (O, I) Gaussian with variance 1/I, all else zero; float64."""
+    generator = torch.Generator().manual_seed(0)
+    return {
+        name: torch.randn(*shape, generator=generator, dtype=torch.float64) / math.sqrt(shape[1])
+        if len(shape) == 2
+        else torch.zeros(*shape, dtype=torch.float64)
+        for name, shape in shapes.items()
+    }
+
+
+def slices(**sizes: int) -> dict[str, slice]:
+    """Consecutive slices of the given sizes: slices(loc=2, log_scale=2) covers 0:2 and 2:4."""
+    ends = list(accumulate(sizes.values()))
+    return {name: slice(end - size, end) for (name, size), end in zip(sizes.items(), ends, strict=True)}
+
+
+def diagonal_normal(loc: Tensor, log_scale: Tensor, event_dims: int) -> Independent:
+    """Gaussian with independent coordinates; the last event_dims axes are one draw."""
+    normal = Normal(loc, log_scale.exp(), validate_args=False)
+    return Independent(normal, event_dims, validate_args=False)
+
+
+def digits(batch_size: int) -> Tensor:
+    """The first images of scikit-learn's 8x8 handwritten digits, (B, 64), float64 in [0, 1].
+
+    Raises ValueError unless 1 <= batch_size <= 1797.
+    """
+    from sklearn.datasets import load_digits
+
+    images = torch.as_tensor(load_digits().data / 16)
+    if not 1 <= batch_size <= len(images):
+        raise ValueError(f"batch_size={batch_size}: choose from 1 to {len(images)}")
+    return images[:batch_size]

@@ -1,0 +1,118 @@
+"""A VAE with one hidden layer either side: the practitioner's case, with a sampled reference gradient."""
+
+import copy
+import math
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Bernoulli, Distribution, Normal
+
+from benchmarks.cache import cached
+from benchmarks.problems.elbo import ELBO, KL
+from benchmarks.problems.parts import digits, fan_in_normal, flatten, slices, unflatten
+from estimators.core import grad
+
+Likelihood = Literal["bernoulli", "gaussian"]
+
+
+class VAE(ELBO):
+    """ELBO of a VAE with tanh hidden layers (Kingma and Welling 2014; Rezende et al. 2014).
+
+    q(z|x) = N(m(x), diag(s(x))^2), p(z) = N(0, I), p(x|z) Bernoulli (grey levels taken as probabilities) or Gaussian.
+
+    Groups: `encoder`, `decoder`. Points: `init` (Gaussian weights of variance 1/fan-in, biases 0) and `trained`
+    (after train_steps of Adam on this ELBO by its own pathwise gradient; kept in the cache folder).
+
+    Args:
+        latent_dim: D.
+        batch_size: B, the first images of scikit-learn's digits, pixels in [0, 1].
+        hidden: width of both hidden layers.
+        likelihood: `bernoulli` or `gaussian`.
+        noise_variance: of the Gaussian likelihood.
+        kl: `analytic` or `mc`.
+        train_steps: of the point `trained`.
+
+    Raises:
+        ValueError: a size below 1, noise_variance <= 0, unknown kl or likelihood.
+    """
+
+    points = ("init", "trained")
+
+    def __init__(
+        self,
+        latent_dim: int,
+        batch_size: int = 16,
+        hidden: int = 32,
+        likelihood: Likelihood = "bernoulli",
+        noise_variance: float = 0.02,
+        kl: KL = "analytic",
+        train_steps: int = 1000,
+    ) -> None:
+        super().__init__(kl)
+        if likelihood not in get_args(Likelihood):
+            raise ValueError(f"likelihood={likelihood}: choose from {', '.join(get_args(Likelihood))}")
+        for name, size in (("latent_dim", latent_dim), ("hidden", hidden), ("train_steps", train_steps)):
+            if size < 1:
+                raise ValueError(f"{name}={size}: it must be at least 1")
+        if not noise_variance > 0:
+            raise ValueError(f"noise_variance={noise_variance}: it must be positive")
+        self.x = nn.Buffer(digits(batch_size))
+        self.likelihood = likelihood
+        self.noise_variance = noise_variance
+        self.train_steps = train_steps
+        X, H, D = self.x.shape[1], hidden, latent_dim
+        encoder = {"hidden_weight": (H, X), "hidden_bias": (H,), "mean_weight": (D, H), "mean_bias": (D,)}
+        encoder |= {"log_scale_weight": (D, H), "log_scale_bias": (D,)}
+        decoder = {"decoder_hidden_weight": (H, D), "decoder_hidden_bias": (H,)}
+        decoder |= {"pixel_weight": (X, H), "pixel_bias": (X,)}
+        self.shapes: dict[str, tuple[int, ...]] = encoder | decoder
+        self.groups = slices(
+            encoder=sum(math.prod(shape) for shape in encoder.values()),
+            decoder=sum(math.prod(shape) for shape in decoder.values()),
+        )
+        self.init = nn.Buffer(flatten(fan_in_normal(self.shapes), self.shapes))
+
+    def at(self, point: str) -> Tensor:
+        return {"init": lambda: self.init, "trained": self._trained}[point]()
+
+    def encode(self, params: Tensor) -> tuple[Tensor, Tensor]:
+        w = unflatten(params, self.shapes)
+        hidden = torch.tanh(_linear(self.x, w["hidden_weight"], w["hidden_bias"]))
+        return (
+            _linear(hidden, w["mean_weight"], w["mean_bias"]),
+            _linear(hidden, w["log_scale_weight"], w["log_scale_bias"]),
+        )
+
+    def log_likelihood(self, z: Tensor, params: Tensor) -> Tensor:
+        w = unflatten(params, self.shapes)
+        hidden = torch.tanh(_linear(z, w["decoder_hidden_weight"], w["decoder_hidden_bias"]))
+        pixels = _linear(hidden, w["pixel_weight"], w["pixel_bias"])
+        p: Distribution = (
+            Bernoulli(logits=pixels, validate_args=False)
+            if self.likelihood == "bernoulli"
+            else Normal(pixels, math.sqrt(self.noise_variance), validate_args=False)
+        )
+        return p.log_prob(self.x).sum((-2, -1))
+
+    def _trained(self) -> Tensor:
+        parts = ["VAE.trained", self.kl, self.likelihood, self.noise_variance, self.train_steps, self.shapes]
+        exact = copy.deepcopy(self).double().cpu()
+        return cached([*parts, exact.x.tolist()], exact._train).to(self.init)
+
+    def _train(self) -> Tensor:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            params = self.init[None].clone().requires_grad_()
+            adam = torch.optim.Adam([params], lr=3e-3, maximize=True)
+            for _ in range(self.train_steps):
+                q = self.q(params)
+                params.grad = grad(self.f(q.rsample((4,)), q, params) + self.known(params), params)
+                adam.step()
+        return params.detach()[0]
+
+
+def _linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """One layer, its weights by row: x (..., R, B, I) or (B, I), weight (R, O, I), bias (R, O)."""
+    equation = "bi,roi->rbo" if x.ndim == 2 else "...rbi,roi->...rbo"
+    return torch.einsum(equation, x, weight) + bias[:, None]

@@ -1,0 +1,128 @@
+"""A results folder: one small file a cell, written atomically, gathered into one table. No torch, no Hydra."""
+
+import hashlib
+import json
+import os
+import platform
+import sys
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+VERSION = version("gradiometer")
+CELL = ["estimator", "problem", "point", "latent_dim", "num_samples", "seed", "device", "dtype"]
+COLUMNS = [
+    *CELL,
+    "group",
+    "replicates",
+    "evaluations",
+    "gradient_evaluations",
+    "tuning_evaluations",
+    "gradient_norm",
+    "gradient_source",
+    "variance",
+    "variance_low",
+    "variance_high",
+    "variance_source",
+    "bias",
+    "bias_low",
+    "bias_high",
+    "bias_p",
+    "mse",
+    "snr",
+    "kurtosis",
+    "tail",
+    "seconds",
+    "latency",
+    "work_variance",
+    "work_variance_low",
+    "work_variance_high",
+    "work_variance_time",
+    "work_variance_time_low",
+    "work_variance_time_high",
+    "status",
+    "reason",
+    "key",
+]
+PACKAGES = ["torch", "numpy", "scipy", "pandas", "seaborn", "matplotlib", "hydra-core", "scikit-learn"]
+
+
+class NotAResultsFolder(Exception):
+    """A folder that cannot be written to or read as results; the message says why."""
+
+
+def content_key(parts: Any) -> str:
+    """SHA-256 of parts as canonical JSON: the same content gives the same 64 hex digits on every machine."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a file so that neither a reader nor a crash ever leaves half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
+        file.write(data)
+    os.replace(file.name, path)
+
+
+def check(folder: Path) -> None:
+    """Raise NotAResultsFolder unless the folder is new, empty, or holds results of this version."""
+    if folder.exists() and not folder.is_dir():
+        raise NotAResultsFolder(f"out={folder}: it is a file; name a folder")
+    if not folder.is_dir() or not any(folder.iterdir()):
+        return
+    try:
+        found = json.loads((folder / "gradiometer.json").read_text())["version"]
+    except (OSError, ValueError, KeyError):
+        raise NotAResultsFolder(f"out={folder}: it is not empty and holds no results of Gradiometer") from None
+    if found != VERSION:
+        raise NotAResultsFolder(f"out={folder}: it holds results of version {found}, this is {VERSION}; name another")
+
+
+def begin(folder: Path, configs: list[str], command: list[str]) -> None:
+    """Write what a sweep is made with: version, environment, commands so far, and each job's configuration."""
+    path = folder / "gradiometer.json"
+    commands = json.loads(path.read_text())["commands"] if path.exists() else []
+    about = {
+        "version": VERSION,
+        "commands": [*commands, command],
+        "python": sys.version.split()[0],
+        "platform": platform.platform(),
+        "cpus": os.cpu_count(),
+        "packages": {name: version(name) for name in PACKAGES},
+    }
+    write_atomically(path, json.dumps(about, indent=1).encode())
+    for text in configs:
+        write_atomically(folder / "configs" / f"{content_key(text)[:12]}.yaml", text.encode())
+
+
+def save(folder: Path, key: str, rows: list[dict[str, Any]], time: float) -> None:
+    """Write a finished cell."""
+    write_atomically(folder / "cells" / f"{key}.json", json.dumps({"time": time, "rows": rows}).encode())
+
+
+def read(folder: Path, key: str) -> list[dict[str, Any]] | None:
+    """The rows of a cell, or None if it is not there."""
+    path = folder / "cells" / f"{key}.json"
+    return json.loads(path.read_text())["rows"] if path.exists() else None
+
+
+def gather(folder: Path) -> pd.DataFrame:
+    """All cells of a folder as one tidy frame (one row a cell and group), also written to results.parquet.
+
+    Where a cell was measured with several settings, the latest stands in the table; the others' files stay.
+
+    Raises NotAResultsFolder if there is nothing to gather.
+    """
+    if not (folder / "gradiometer.json").exists():
+        raise NotAResultsFolder(f"{folder} holds no results of Gradiometer")
+    cells = [json.loads(path.read_text()) for path in sorted((folder / "cells").glob("*.json"))]
+    if not cells:
+        raise NotAResultsFolder(f"{folder} has no finished cell yet")
+    latest = {tuple(cell["rows"][0][name] for name in CELL): cell for cell in sorted(cells, key=lambda c: c["time"])}
+    frame = pd.DataFrame([row for cell in latest.values() for row in cell["rows"]]).reindex(columns=COLUMNS)
+    frame = frame.sort_values(CELL, ignore_index=True, kind="stable")
+    write_atomically(folder / "results.parquet", frame.to_parquet(index=False))
+    return frame
