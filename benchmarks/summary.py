@@ -1,0 +1,105 @@
+"""From a run's sums to the columns of its rows: variance, bias and cost of each group, each with its interval."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from benchmarks import intervals
+from benchmarks.moments import Replicates
+from benchmarks.reference import Reference
+
+Row = dict[str, Any]
+Groups = dict[str, slice]
+
+
+@dataclass(frozen=True)
+class Pilot:
+    """What a few replicates tell before the run: about where the mean is, what an estimate costs, how it rounds.
+
+    centre: (P,). evaluations, gradient_evaluations: of f, by one estimate. rounding: the error of one coordinate.
+    """
+
+    centre: Tensor
+    evaluations: float
+    gradient_evaluations: float
+    rounding: float
+
+
+def interval(total: Replicates, i: int, group: slice, pilot: Pilot) -> tuple[float, float, float]:
+    """Total variance of group i and its interval, which allows for rounding."""
+    n, deviations = total.deviations.n, total.deviations
+    variance = float(total.gradient.variance[group].sum())
+    mean = float(deviations.mean[i])
+    low, high = intervals.mean_interval(n, mean, [float(s[i]) for s in deviations.sums])
+    scale = variance / mean if mean > 0 else 1.0
+    floor = (group.stop - group.start) * pilot.rounding**2
+    return variance, max(low * scale - floor, 0.0), high * scale + floor
+
+
+def widest(total: Replicates, groups: Groups, pilot: Pilot) -> float:
+    """Largest relative half-width over groups, without those whose variance is within rounding of zero."""
+    widths = [0.0]
+    for i, group in enumerate(groups.values()):
+        variance, low, high = interval(total, i, group, pilot)
+        if low > 0:
+            widths.append((high - low) / 2 / variance)
+        elif high > (group.stop - group.start) * pilot.rounding**2 * 4:
+            widths.append(float("inf"))
+    return max(widths)
+
+
+def rows(
+    total: Replicates,
+    groups: Groups,
+    pilot: Pilot,
+    exact: Reference,
+    chunk_seconds: tuple[float, float],
+    alone: tuple[float, float],
+) -> dict[str, Row]:
+    """The measured columns of each group."""
+    n = total.gradient.n
+    difference = (total.gradient.mean - exact.gradient).numpy(force=True)
+    used = total.batch_counts > 0
+    batches = (total.batch_sums[used] / total.batch_counts[used, None]).numpy(force=True)
+    seconds, seconds_error = chunk_seconds
+    table: dict[str, Row] = {}
+    for i, (name, group) in enumerate(groups.items()):
+        variance, low, high = interval(total, i, group, pilot)
+        sums = [float(s[i]) for s in total.deviations.sums]
+        noise = variance / n + float(exact.standard_error[group].square().sum())
+        noise += (group.stop - group.start) * pilot.rounding**2
+        bias, bias_low, bias_high, bias_p = intervals.bias(difference[group], batches[:, group], noise)
+        mean_square = float(total.gradient.mean[group].square().sum())
+        work = [v * pilot.evaluations for v in (variance, low, high)]
+        time_low, time_high = intervals.product((variance, low, high), seconds, seconds_error)
+        table[name] = {
+            "replicates": n,
+            "evaluations": pilot.evaluations,
+            "gradient_evaluations": pilot.gradient_evaluations,
+            "tuning_evaluations": 0.0,
+            "gradient_norm": float(exact.gradient[group].norm()),
+            "gradient_source": exact.source,
+            "variance": variance,
+            "variance_low": low,
+            "variance_high": high,
+            "variance_source": "sampled",
+            "bias": bias,
+            "bias_low": bias_low,
+            "bias_high": bias_high,
+            "bias_p": bias_p,
+            "mse": variance + bias**2,
+            "snr": math.sqrt(max(mean_square - variance / n, 0.0) / variance) if variance > 0 else float("nan"),
+            "kurtosis": intervals.kurtosis(n, sums),
+            "tail": intervals.tail_shape(total.largest[i].numpy(force=True), n),
+            "seconds": seconds,
+            "latency": alone[0],
+            "work_variance": work[0],
+            "work_variance_low": work[1],
+            "work_variance_high": work[2],
+            "work_variance_time": variance * seconds,
+            "work_variance_time_low": time_low,
+            "work_variance_time_high": time_high,
+        }
+    return table

@@ -1,0 +1,52 @@
+"""Streamed sums against two passes, in any order and grouping."""
+
+import pytest
+import torch
+from scipy import stats
+
+from benchmarks.moments import BATCHES, Moments, Replicates
+
+
+def pieces(x, sizes):
+    return [Moments.of(part, order=4) for part in x.split(sizes)]
+
+
+def test_order_and_grouping_do_not_matter():
+    x = torch.randn(1000, 3).exp()
+    a, b, c, d = pieces(x, [1, 499, 17, 483])
+    whole = Moments.of(x, order=4)
+    for total in (a + b + c + d, d + (c + (b + a)), (a + c) + (b + d)):
+        assert total.n == 1000
+        torch.testing.assert_close(total.mean, whole.mean, rtol=1e-12, atol=0)
+        for mine, other in zip(total.sums, whole.sums, strict=True):
+            torch.testing.assert_close(mine, other, rtol=1e-11, atol=0)
+
+
+def test_streaming_agrees_with_two_passes_on_mean_1e6_variance_1():
+    x = 1e6 + torch.randn(100_000, 2)
+    total = sum(pieces(x, 137)[1:], start=pieces(x, 137)[0])
+    torch.testing.assert_close(total.variance, x.var(0), rtol=1e-10, atol=0)
+
+
+def test_central_moments_are_scipys():
+    x = torch.randn(500, 2) ** 3
+    total = Moments.of(x, order=4)
+    for p, mine in zip((2, 3, 4), total.sums, strict=True):
+        torch.testing.assert_close(mine / 500, torch.as_tensor(stats.moment(x.numpy(), p)))
+
+
+@pytest.mark.parametrize("sizes", [[300], [100, 100, 100], [64, 200, 36]])
+def test_replicates_do_not_depend_on_the_chunks(sizes):
+    g = torch.randn(300, 5) + 1e3
+    groups, centre = [slice(0, 2), slice(2, 5), slice(0, 5)], torch.full((5,), 1e3)
+    parts, first = [], 0
+    for part in g.split(sizes):
+        parts.append(Replicates.of(part, groups, centre, first))
+        first += len(part)
+    total = sum(parts[1:], start=parts[0])
+    torch.testing.assert_close(total.gradient.variance, g.var(0))
+    distances = (g - centre)[:, 2:5].square().sum(1)
+    torch.testing.assert_close(total.deviations.mean[1], distances.mean())
+    torch.testing.assert_close(total.largest[1], distances.sort(descending=True).values)
+    torch.testing.assert_close(total.batch_sums[3], (g - centre)[3::BATCHES].sum(0))
+    assert int(total.batch_counts.sum()) == 300
