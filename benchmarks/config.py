@@ -1,0 +1,164 @@
+"""What a run may be asked for: the typed keys, their bounds, and the cells that a configuration stands for."""
+
+import inspect
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra import compose
+from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import InstantiationException
+from hydra.utils import get_object, instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from benchmarks import engine, intervals, measure, moments, reference, store, summary
+from benchmarks.engine import Estimator
+from estimators import core
+from estimators.core import Problem, Unsupported
+
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
+DECIDING = (core, engine, intervals, measure, moments, reference, summary)
+
+
+class BadInput(Exception):
+    """A request that cannot be run; the message says in one line what is allowed."""
+
+
+@dataclass
+class Config:
+    """The keys of a run; `python benchmarks/run.py --help` explains them."""
+
+    estimator: Any = None
+    problem: Any = None
+    latent_dim: Any = field(default_factory=lambda: [2, 8, 32, 128])
+    num_samples: Any = field(default_factory=lambda: [1, 4, 16, 64])
+    point: str = "init"
+    seed: int = 0
+    device: str = "cpu"
+    dtype: str = "float32"
+    compile: bool = False
+    precision: float = 0.05
+    min_replicates: int = 2000
+    max_replicates: int = 1_000_000
+    time_budget: float = 10.0
+    out: str = "results/${now:%Y-%m-%d_%H-%M-%S}"
+
+
+ConfigStore.instance().store(name="schema", node=Config)
+
+
+@dataclass(frozen=True)
+class Job:
+    """A validated configuration: its grid is `latent_dims` x `num_samples`; labels name it in tables."""
+
+    config: dict[str, Any]
+    estimator_name: str
+    problem_name: str
+    latent_dims: list[int]
+    num_samples: list[int]
+    out: Path
+
+    def estimator(self) -> Estimator:
+        """The estimator, a callable (problem, params, num_samples=S)."""
+        return instantiate(self.config["estimator"])
+
+    def problem(self, latent_dim: int) -> Problem:
+        """The problem at one latent_dim, on the device and in the dtype asked for."""
+        problem: Problem = instantiate(self.config["problem"], latent_dim=latent_dim)
+        return problem.to(self.config["device"], DTYPES[self.config["dtype"]])
+
+    def key(self, latent_dim: int, num_samples: int) -> str:
+        """Hash of everything that decides a cell's numbers: settings, versions, and the source that computes them."""
+        settings = {name: value for name, value in self.config.items() if name != "out"}
+        modules = {inspect.getmodule(get_object(self.config[group]["_target_"])) for group in ("estimator", "problem")}
+        sources = sorted(inspect.getsource(module) for module in {*modules, *DECIDING} if module is not None)
+        names = [self.estimator_name, self.problem_name]
+        cell = {"latent_dim": latent_dim, "num_samples": num_samples}
+        return store.content_key([settings | cell, names, sources, store.VERSION, torch.__version__])
+
+
+def read(cfg: DictConfig) -> Job:
+    """Check a composed configuration and make a job of it.
+
+    Raises:
+        BadInput: a value out of bounds, a target that cannot be loaded, an unknown point, an unusable `out`.
+    """
+    config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
+    for name, holds, allowed in (
+        ("seed", config["seed"] >= 0, "an integer >= 0"),
+        ("dtype", config["dtype"] in DTYPES, " or ".join(DTYPES)),
+        ("device", config["device"] in ("cpu", "cuda"), "cpu or cuda"),
+        ("precision", 0 < config["precision"] < 1, "a number between 0 and 1"),
+        ("min_replicates", config["min_replicates"] >= 2, "an integer >= 2"),
+        (
+            "max_replicates",
+            config["max_replicates"] >= config["min_replicates"],
+            f"an integer >= min_replicates, {config['min_replicates']}",
+        ),
+        ("time_budget", config["time_budget"] > 0, "seconds > 0"),
+    ):
+        if not holds:
+            raise BadInput(f"{name}={config[name]}: it must be {allowed}")
+    if config["device"] == "cuda" and not torch.cuda.is_available():
+        raise BadInput("device=cuda: this machine has no CUDA device that torch can use; it must be cpu")
+    shipped = _as_shipped()
+    job = Job(
+        config=config,
+        estimator_name=_label("estimator", cfg, shipped),
+        problem_name=_label("problem", cfg, shipped),
+        latent_dims=_sizes("latent_dim", config.pop("latent_dim")),
+        num_samples=_sizes("num_samples", config.pop("num_samples")),
+        out=Path(config["out"]).absolute(),
+    )
+    try:
+        store.check(job.out)
+        estimator = job.estimator()
+        problem = job.problem(min(job.latent_dims))
+    except store.NotAResultsFolder as error:
+        raise BadInput(str(error)) from error
+    except Exception as error:
+        cause = error.__cause__ if isinstance(error, InstantiationException) and error.__cause__ else error
+        if isinstance(cause, Unsupported):
+            return job
+        raise BadInput(" ".join(str(cause).split())) from error
+    if not callable(estimator):
+        raise BadInput(f"estimator={job.estimator_name}: {type(estimator).__name__} cannot be called")
+    if config["point"] not in problem.points:
+        raise BadInput(f"point={config['point']}: {job.problem_name} has {', '.join(problem.points)}")
+    return job
+
+
+def _sizes(name: str, value: Any) -> list[int]:
+    """A size or a list of sizes as a list without repeats."""
+    values = value if isinstance(value, list) else [value]
+    if not values or not all(isinstance(v, int) and not isinstance(v, bool) and v >= 1 for v in values):
+        raise BadInput(f"{name}={value}: it must be an integer >= 1, or a list of them as in {name}=[1,4]")
+    return list(dict.fromkeys(values))
+
+
+def _label(group: str, cfg: DictConfig, shipped: DictConfig) -> str:
+    """Name of the chosen option, with what differs from its YAML: `score`, `linear_vae(kl=mc)`, `fn`."""
+    before, after = _flat(shipped[group]), _flat(cfg[group])
+    changed = {name: value for name, value in after.items() if name not in before or before[name] != value}
+    target = changed.pop("_target_", None)
+    name = str(target).rpartition(".")[2] if target else HydraConfig.get().runtime.choices[group]
+    return name + (f"({', '.join(f'{k}={v}' for k, v in changed.items())})" if changed else "")
+
+
+def _as_shipped() -> DictConfig:
+    """The chosen estimator and problem as their YAML has them, without the overrides of this run."""
+    hydra = HydraConfig.get()
+    choices = [f"{group}={hydra.runtime.choices[group]}" for group in ("estimator", "problem")]
+    paths = [text for text in hydra.overrides.hydra if text.startswith("hydra.searchpath")]
+    return compose("config", [*choices, *paths])
+
+
+def _flat(cfg: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested configuration as dotted names."""
+    flat: dict[str, Any] = {}
+    for name in cfg:
+        value = cfg[name]
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, DictConfig) else {f"{prefix}{name}": value}
+    return flat

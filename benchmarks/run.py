@@ -1,0 +1,103 @@
+"""Measure estimators over a grid: `python benchmarks/run.py -m estimator=score,reparam`; see --help."""
+
+import dataclasses
+import os
+import re
+import signal
+import sys
+import tempfile
+from collections.abc import Callable
+
+import hydra
+from hydra.errors import MissingConfigException
+from omegaconf import DictConfig, OmegaConf
+from tqdm import tqdm
+
+from benchmarks import config, report, store, sweep
+
+INTERRUPTED = 130
+
+
+def compose(arguments: list[str], task: Callable[[DictConfig], None]) -> None:
+    """Let Hydra compose each job of a command line and hand it to the task."""
+    sys.argv[1:] = arguments
+    hydra.main(version_base="1.3", config_path="../conf", config_name="config")(task)()
+
+
+def plan(arguments: list[str]) -> dict[str, config.Job]:
+    """Every job that a command line asks for, checked, by its configuration as YAML; nothing is run.
+
+    Raises:
+        BadInput: with one line that says what is wrong.
+    """
+    jobs: dict[str, config.Job] = {}
+    errors: list[config.BadInput] = []
+
+    def check(cfg: DictConfig) -> None:
+        try:
+            jobs[text_of(cfg)] = config.read(cfg)
+        except config.BadInput as error:
+            errors.append(error)
+
+    with tempfile.TemporaryDirectory() as folder:
+        nothing_written = [f"hydra.run.dir={folder}", f"hydra.sweep.dir={folder}", "hydra/launcher=basic"]
+        try:
+            compose([*arguments, *nothing_written], check)
+        except MissingConfigException as error:
+            group, _, name = (error.missing_cfg_file or "").rpartition("/")
+            choices = f": choose from {', '.join(error.options or [])}" if error.options else ""
+            raise config.BadInput(f"unknown {group} '{name}'{choices}") from error
+        except Exception as error:  # Hydra raises many kinds; the task raises none
+            text = "\n".join(str(e) for e in (error, error.__cause__) if e)
+            if unknown := re.search(r"Key '(.*)' not in 'Config'", text):
+                keys = ", ".join(field.name for field in dataclasses.fields(config.Config))
+                raise config.BadInput(f"unknown key '{unknown[1]}': choose from {keys}") from error
+            raise config.BadInput("; ".join(line.strip() for line in text.splitlines() if line.strip())) from error
+    if errors:
+        raise errors[0]
+    if len({job.out for job in jobs.values()}) > 1:
+        raise config.BadInput("out: one folder a sweep")
+    return jobs
+
+
+def text_of(cfg: DictConfig) -> str:
+    """A job's configuration as YAML, without `out`, which names a place only."""
+    return OmegaConf.to_yaml(OmegaConf.masked_copy(cfg, [str(name) for name in cfg if name != "out"]), resolve=True)
+
+
+def main() -> int:
+    """Run the command line; returns its exit status (0 fine, 1 some cell failed, 2 bad input)."""
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    arguments = sys.argv[1:]
+    try:
+        jobs = plan(arguments)
+        if not jobs:
+            return 0
+        out = next(iter(jobs.values())).out
+        store.begin(out, list(jobs), [sys.argv[0], *arguments])
+    except (config.BadInput, OSError) as error:
+        print(f"run.py: {error}", file=sys.stderr)
+        return 2
+    keys = [(job, key) for job in jobs.values() for key, _, _ in sweep.cells(job)]
+    done = sum(sweep.finished(job, key) for job, key in keys)
+    print(f"{len(keys)} cells, {done} measured before; results in {out}")
+
+    def measure(cfg: DictConfig) -> None:
+        sweep.run(jobs[text_of(cfg)], bar)
+
+    status = 0
+    try:
+        with tqdm(total=len(keys), initial=done, unit="cell", disable=None) as bar:
+            compose([*arguments, f"out='{out}'"], measure)
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on with", f"out={out}", file=sys.stderr)
+        status = INTERRUPTED
+    rows = [store.read(out, key) for _, key in keys]
+    if any(rows):
+        report.write(out)
+    return status or int(any(row[0]["status"] == "failed" for row in rows if row))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

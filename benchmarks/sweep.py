@@ -1,0 +1,74 @@
+"""Runs the cells of a job, each into a file of its own, and skips those that are there."""
+
+import sys
+import time
+import traceback
+from collections.abc import Iterator
+from itertools import product
+
+from hydra.errors import InstantiationException
+from tqdm import tqdm
+
+from benchmarks import store
+from benchmarks.config import Job
+from benchmarks.measure import measure
+from benchmarks.summary import Row
+from estimators.core import Unsupported
+
+
+def cells(job: Job) -> Iterator[tuple[str, int, int]]:
+    """(key, latent_dim, num_samples) of each cell."""
+    return ((job.key(d, s), d, s) for d, s in product(job.latent_dims, job.num_samples))
+
+
+def finished(job: Job, key: str) -> bool:
+    """Whether a cell needs no run; a failed one does, so that a mended estimator is tried again."""
+    rows = store.read(job.out, key)
+    return rows is not None and rows[0]["status"] != "failed"
+
+
+def run(job: Job, bar: tqdm) -> None:
+    """Measure the unfinished cells of a job; a cell that fails becomes a row with its reason."""
+    for key, latent_dim, num_samples in cells(job):
+        bar.set_description(f"{job.estimator_name} · {job.problem_name} D={latent_dim} S={num_samples}")
+        if not finished(job, key):
+            rows = [row | {"key": key} for row in run_cell(job, latent_dim, num_samples)]
+            store.save(job.out, key, rows, time.time())
+            bar.update()
+
+
+def run_cell(job: Job, latent_dim: int, num_samples: int) -> list[Row]:
+    """The rows of one cell, whatever happens to it."""
+    config = job.config
+    settings = ("point", "seed", "precision", "min_replicates", "max_replicates", "time_budget", "compile")
+    try:
+        rows = measure(
+            job.estimator(),
+            job.problem(latent_dim),
+            num_samples=num_samples,
+            estimator_name=job.estimator_name,
+            problem_name=job.problem_name,
+            progress=True,
+            **{name: config[name] for name in settings},
+        )
+        if rows[0]["latent_dim"] != latent_dim:
+            raise Unsupported(f"the problem has latent_dim={rows[0]['latent_dim']} only")
+        return rows
+    except Exception as error:
+        cause = error.__cause__ if isinstance(error, InstantiationException) and error.__cause__ else error
+        skipped = isinstance(cause, Unsupported)
+        if not skipped:
+            tqdm.write("".join(traceback.format_exception(cause)), file=sys.stderr, end="")
+        lines = str(cause).splitlines() or [""]
+        return [
+            {
+                "estimator": job.estimator_name,
+                "problem": job.problem_name,
+                "latent_dim": latent_dim,
+                "num_samples": num_samples,
+                **{name: config[name] for name in ("point", "seed", "device", "dtype")},
+                "group": "all",
+                "status": "skipped" if skipped else "failed",
+                "reason": lines[0] if skipped else f"{type(cause).__name__}: {lines[0]}",
+            }
+        ]

@@ -1,0 +1,146 @@
+"""Tables and figures of a results folder, without torch or Hydra."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+from benchmarks import plots, report, store
+
+ROOT = Path(__file__).parents[1]
+
+
+def row(estimator="score", latent_dim=2, num_samples=1, group="all", **values):
+    """A row whose variance is latent_dim^2 / num_samples."""
+    variance = latent_dim**2 / num_samples
+    base = {
+        "estimator": estimator,
+        "problem": "quadratic",
+        "point": "init",
+        "latent_dim": latent_dim,
+        "num_samples": num_samples,
+        "seed": 0,
+        "device": "cpu",
+        "dtype": "float32",
+        "group": group,
+        "replicates": 1000,
+        "gradient_norm": 1.0,
+        "variance": variance,
+        "variance_low": 0.9 * variance,
+        "variance_high": 1.1 * variance,
+        "bias": 0.0,
+        "bias_low": 0.0,
+        "bias_high": 0.1,
+        "bias_p": 0.5,
+        "seconds": 1e-6,
+        "work_variance_time": variance * 1e-6,
+        "work_variance_time_low": 0.8 * variance * 1e-6,
+        "work_variance_time_high": 1.2 * variance * 1e-6,
+        "status": "ok",
+        "reason": "",
+        "key": f"{estimator}{latent_dim}{num_samples}",
+    }
+    return base | values
+
+
+@pytest.fixture
+def folder(tmp_path):
+    store.begin(tmp_path, [], ["run.py"])
+    biased = {"bias": 0.5, "bias_low": 0.4, "bias_high": 0.6, "bias_p": 1e-9}
+    for time, estimator in enumerate(("score", "naive")):
+        for latent_dim in (2, 8):
+            for num_samples in (1, 4):
+                values = biased if estimator == "naive" else {}
+                rows = [row(estimator, latent_dim, num_samples, g, **values) for g in ("loc", "all")]
+                store.save(tmp_path, rows[0]["key"], rows, time)
+    failed = {name: row("broken")[name] for name in (*store.CELL, "group", "key")}
+    store.save(tmp_path, "broken", [failed | {"status": "failed", "reason": "RuntimeError: <boom>"}], 0.0)
+    return tmp_path
+
+
+def test_load_is_tidy_and_says_what_is_biased(folder):
+    frame = report.load(folder)
+    assert len(frame) == 17
+    assert set(frame.loc[frame["estimator"] == "naive", "verdict"]) == {"biased"}
+    assert set(frame.loc[frame["estimator"] == "score", "verdict"]) == {"no bias found"}
+    assert set(frame.loc[frame["estimator"] == "broken", "verdict"]) == {""}
+
+
+def test_verdicts_are_corrected_for_their_number(tmp_path):
+    """One p of 0.005 among 100 is no finding; alone it is."""
+    store.begin(tmp_path, [], [])
+    store.save(tmp_path, "0", [row(seed=0, bias_p=0.005)], 0.0)
+    assert list(report.load(tmp_path)["verdict"]) == ["biased"]
+    for seed in range(1, 100):
+        store.save(tmp_path, str(seed), [row(seed=seed)], 0.0)
+    assert set(report.load(tmp_path)["verdict"]) == {"no bias found"}
+
+
+def test_the_latest_measurement_of_a_cell_stands_and_the_other_is_kept(tmp_path):
+    store.begin(tmp_path, [], [])
+    store.save(tmp_path, "new", [row(variance=2.0)], 2.0)
+    store.save(tmp_path, "old", [row(variance=1.0)], 1.0)
+    assert list(store.gather(tmp_path)["variance"]) == [2.0]
+    assert len(list((tmp_path / "cells").iterdir())) == 2
+
+
+def test_gathering_does_not_read_half_a_cell(tmp_path):
+    store.begin(tmp_path, [], [])
+    store.save(tmp_path, "a", [row()], 0.0)
+    (tmp_path / "cells" / "tmp123.part").write_text('{"rows": [')
+    assert len(store.gather(tmp_path)) == 1
+
+
+def test_the_page_is_one_file_with_every_figure_failure_and_number(folder, capsys):
+    report.write(folder)
+    page = (folder / "report.html").read_text()
+    assert not re.search(r"""(src|href)=["'](?!data:)""", page)
+    assert page.count("<figure>") == len(list((folder / "figures").glob("*.svg"))) == 5
+    assert "RuntimeError: &lt;boom&gt;" in page
+    assert "64 [57.6, 70.4]" in page
+    printed = capsys.readouterr().out
+    assert "| naive" in printed
+    assert "failed: broken on quadratic D=2 S=1: RuntimeError: <boom>" in printed
+    assert len(pd.read_csv(folder / "summary.csv")) == 17
+
+
+def test_a_page_of_failures_alone(tmp_path):
+    store.begin(tmp_path, [], [])
+    failed = {name: row()[name] for name in (*store.CELL, "group", "key")}
+    store.save(tmp_path, "x", [failed | {"status": "failed", "reason": "why"}], 0.0)
+    report.write(tmp_path)
+    assert "why" in (tmp_path / "report.html").read_text()
+    assert not (tmp_path / "figures").exists()
+
+
+def test_the_legend_has_the_fitted_slope_and_the_axes_are_logarithmic():
+    frame = pd.DataFrame([row(latent_dim=d) for d in (2, 4, 8)])
+    ax = plots.scaling(frame, plt.figure().add_subplot(), "latent_dim", "variance")
+    assert ax.get_legend().get_texts()[0].get_text() == "score, $D$$^{2.00}$"
+    assert (ax.get_xscale(), ax.get_yscale()) == ("log", "log")
+    plt.close("all")
+
+
+def test_slope():
+    x = pd.Series([1.0, 10.0, 100.0])
+    assert plots.slope(x, 3 * x**-1.5) == pytest.approx(-1.5)
+    assert np.isnan(plots.slope(x[:1], x[:1]))
+
+
+def test_one_cell_has_no_scaling_figure():
+    names = [name for name, _, figure in plots.figures(pd.DataFrame([row()])) if plt.close(figure) is None]
+    assert names == ["bias-quadratic-init-0-cpu-float32"]
+
+
+def test_report_alone(folder):
+    command = [sys.executable, str(ROOT / "benchmarks" / "report.py")]
+    made = subprocess.run([*command, str(folder)], capture_output=True, text=True)
+    assert (made.returncode, made.stderr) == (0, "")
+    missing = subprocess.run([*command, str(folder / "nothing")], capture_output=True, text=True)
+    assert missing.returncode == 2
+    assert "holds no results of Gradiometer" in missing.stderr

@@ -1,0 +1,254 @@
+"""The command line as its users meet it; where it is killed, as a process of its own."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+import benchmarks.run
+from benchmarks import store
+from benchmarks.report import load
+
+ROOT = Path(__file__).parents[1]
+TIMES = ["seconds", "latency", "work_variance_time", "work_variance_time_low", "work_variance_time_high"]
+SMALL = ["problem=quadratic", "latent_dim=2", "num_samples=1", "precision=0.3", "min_replicates=100"]
+
+MINE = """
+import torch
+from torch.distributions import Bernoulli, Independent
+from estimators.core import Problem
+
+def nan(problem, params, num_samples=1):
+    return params * float("nan")
+
+def shape(problem, params, num_samples=1):
+    return params[:, :1]
+
+def boom(problem, params, num_samples=1):
+    raise RuntimeError("boom")
+
+def fine(problem, params, num_samples=1, scale=1.0):
+    return scale * torch.randn_like(params)
+
+class Coins(Problem):
+    groups = {"logits": slice(0, 2)}
+    points = ("init",)
+
+    def __init__(self, latent_dim):
+        super().__init__()
+
+    def at(self, point):
+        return torch.zeros(2)
+
+    def q(self, params):
+        return Independent(Bernoulli(logits=params), 1)
+
+    def f(self, z, q, params):
+        return (z.sum(-1) - 0.5).square()
+
+    def value(self, params):
+        p = params.sigmoid()
+        return (p.sum(-1) - 0.5).square() + (p * (1 - p)).sum(-1)
+"""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "mine.py").write_text(MINE)
+    return tmp_path
+
+
+@pytest.fixture
+def run(folder, monkeypatch, capfd):
+    """Calls run.py's main in a folder: arguments -> (exit status, standard output, standard error)."""
+    monkeypatch.chdir(folder)
+    monkeypatch.syspath_prepend(folder)
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
+    torch.set_default_dtype(torch.float32)
+    handler = signal.getsignal(signal.SIGTERM)
+
+    def call(arguments):
+        monkeypatch.setattr(sys, "argv", ["run.py", *arguments])
+        try:
+            status = benchmarks.run.main()
+        except SystemExit as exit:
+            status = exit.code
+        return status, *capfd.readouterr()
+
+    yield call
+    signal.signal(signal.SIGTERM, handler)
+    sys.modules.pop("mine", None)
+
+
+def untimed(folder):
+    return load(folder).drop(columns=TIMES)
+
+
+def test_a_sweep_leaves_everything_that_the_contract_names(run, folder):
+    status, out, err = run(["-m", "experiment=smoke", "problem=linear_vae", "out=o"])
+    assert status == 0, err
+    assert err == ""
+    frame = pd.read_parquet(folder / "o" / "results.parquet")
+    assert list(frame.columns) == store.COLUMNS
+    assert set(frame["estimator"]) == {"score", "score_loo", "reparam", "stl", "naive"}
+    assert len(frame.drop_duplicates(store.CELL)) == 5 * 4
+    assert frame["key"].nunique() == 20
+    assert {"summary.csv", "report.html", "figures", "configs", "gradiometer.json"} <= set(os.listdir(folder / "o"))
+    assert (
+        len(list((folder / "o" / "figures").glob("*.svg"))) == len(list((folder / "o" / "figures").glob("*.png"))) == 5
+    )
+    assert str(folder / "o" / "report.html") in out
+    assert "| score_loo" in out
+    skipped = frame[frame["status"] == "skipped"]
+    assert set(skipped["estimator"]) == {"score_loo"}
+    assert set(skipped["num_samples"]) == {1}
+    assert set(skipped["reason"]) == {"leave_one_out needs num_samples >= 2"}
+
+
+def test_one_cell_without_m(run, folder):
+    status, out, _ = run(["estimator=reparam", *SMALL, "dtype=float64"])
+    assert status == 0
+    (made,) = (folder / "results").iterdir()
+    frame = load(made)
+    assert list(frame["group"]) == ["loc", "log_scale", "all"]
+    assert set(frame["dtype"]) == {"float64"}
+    assert "1 cells, 0 measured before" in out
+
+
+def test_killed_and_interrupted_sweeps_go_on_and_end_with_the_same_numbers(run, folder):
+    sweep = ["-m", "estimator=score,reparam", "problem=linear_vae", "latent_dim=[2,3,4]", "num_samples=[1,2]"]
+    sweep += ["precision=0.05", "min_replicates=4000", "time_budget=100"]
+    assert run([*sweep, "out=whole"])[0] == 0
+    for name, number in (("killed", signal.SIGKILL), ("interrupted", signal.SIGINT), ("ended", signal.SIGTERM)):
+        command = [sys.executable, str(ROOT / "benchmarks" / "run.py"), *sweep, f"out={name}"]
+        process = subprocess.Popen(command, text=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        while len(list((folder / name).glob("cells/*.json"))) < 3:
+            assert process.poll() is None
+            time.sleep(0.02)
+        process.send_signal(number)
+        _, err = process.communicate(timeout=60)
+        done = len(list((folder / name).glob("cells/*.json")))
+        assert 3 <= done < 12
+        if number != signal.SIGKILL:
+            assert process.returncode == 130
+            assert "interrupted" in err
+            assert (folder / name / "report.html").exists()
+        status, out, _ = run([*sweep, f"out={name}"])
+        assert status == 0
+        assert f"12 cells, {done} measured before" in out
+        pd.testing.assert_frame_equal(untimed(folder / name), untimed(folder / "whole"))
+
+
+@pytest.mark.parametrize("estimator", ["nan", "shape", "boom"])
+def test_a_failing_estimator_is_a_row_and_exit_status_1_and_nothing_else_is_lost(run, folder, estimator):
+    reason = {"nan": "not finite", "shape": "must return shape", "boom": "RuntimeError: boom"}[estimator]
+    assert run(["estimator=reparam", *SMALL, "out=o"])[0] == 0
+    status, out, err = run([f"estimator._target_=mine.{estimator}", *SMALL, "latent_dim=[2,3]", "out=o"])
+    assert status == 1
+    assert "Traceback" in err
+    frame = load(folder / "o")
+    failed = frame[frame["status"] == "failed"]
+    assert list(failed["estimator"]) == [estimator] * 2
+    assert failed["reason"].str.contains(reason).all()
+    assert out.splitlines()[-2].startswith(f"failed: {estimator}")
+    assert (frame["status"] == "ok").sum() == 3
+    assert run(["estimator=reparam", *SMALL, "out=o"])[0] == 0
+
+
+def test_ones_own_estimator_and_problem_need_no_registry(run, folder):
+    arguments = ["estimator._target_=mine.fine", "+estimator.scale=2.0", "problem._target_=mine.Coins", *SMALL[1:]]
+    status, _, err = run([*arguments, "problem=quadratic", "out=o"])
+    assert status == 0, err
+    frame = load(folder / "o")
+    assert set(frame["estimator"]) == {"fine(scale=2.0)"}
+    assert set(frame["problem"]) == {"Coins"}
+
+
+def test_a_folder_of_ones_own_yaml(run, folder):
+    (folder / "conf" / "estimator").mkdir(parents=True)
+    (folder / "conf" / "estimator" / "noise.yaml").write_text("_target_: mine.fine\n_partial_: true\nscale: 1.0\n")
+    path = f"hydra.searchpath=[file://{folder}/conf]"
+    assert run(["-m", path, "estimator=noise,reparam", "problem.b=null", *SMALL, "out=o"])[0] == 2
+    status, _, err = run(["-m", path, "estimator=noise,reparam", *SMALL, "out=o"])
+    assert status == 0, err
+    assert set(load(folder / "o")["estimator"]) == {"noise", "reparam"}
+
+
+def test_a_pair_that_does_not_fit_is_skipped_with_its_reason(run, folder):
+    for estimator in ("reparam", "score_loo"):
+        arguments = [f"estimator={estimator}", "problem._target_=mine.Coins", "problem=quadratic", *SMALL[1:], "out=o"]
+        assert run(arguments)[0] == 0
+    frame = load(folder / "o")
+    assert set(frame["status"]) == {"skipped"}
+    assert set(frame["reason"]) == {
+        "a pathwise gradient needs a q with rsample; Bernoulli has none",
+        "leave_one_out needs num_samples >= 2",
+    }
+
+
+def test_an_option_of_a_problem_is_in_its_name_and_gives_other_numbers(run, folder):
+    arguments = ["-m", "estimator=reparam", "problem.kl=analytic,mc", *SMALL[1:], "out=o"]
+    assert run(arguments)[0] == 0
+    frame = load(folder / "o")
+    assert set(frame["problem"]) == {"linear_vae", "linear_vae(kl=mc)"}
+    assert frame["key"].nunique() == 2
+
+
+BAD = {
+    "estimator=foo": "unknown estimator 'foo': choose from naive, reparam, score, score_loo, stl",
+    "problem=foo": "unknown problem 'foo': choose from linear_vae, quadratic, vae",
+    "experiment=foo": "unknown experiment 'foo': choose from optimum, smoke",
+    "-m estimator=score,foo": "unknown estimator 'foo'",
+    "latent_dim=0": "latent_dim=0: it must be an integer >= 1",
+    "num_samples=-1": "num_samples=-1: it must be an integer >= 1",
+    "-m num_samples=1,0": "num_samples=0: it must be an integer >= 1",
+    "num_samples=abc": "num_samples=abc: it must be an integer >= 1",
+    "precision=2": "precision=2.0: it must be a number between 0 and 1",
+    "dtype=float16": "dtype=float16: it must be float32 or float64",
+    "seed=x": "Value 'x' of type 'str' could not be converted to Integer",
+    "max_replicates=5": "it must be an integer >= min_replicates, 2000",
+    "time_budget=0": "it must be seconds > 0",
+    "point=nowhere": "point=nowhere: linear_vae has init, near, optimum",
+    "bogus=1": "unknown key 'bogus': choose from estimator, problem, latent_dim",
+    "problem.kl=foo": "kl=foo: choose from analytic, mc",
+    "estimator._target_=nowhere.fn": "No module named 'nowhere'",
+    "latent_dim=[2": "no viable alternative at input '[2'",
+    "out=mine.py": "it is a file; name a folder",
+    "out=.": "it is not empty and holds no results of Gradiometer",
+    "out=old": "it holds results of version 0.0.1",
+}
+
+
+def test_bad_input_gets_one_line_and_exit_status_2_before_anything_runs(run, folder):
+    store.write_atomically(folder / "old" / "gradiometer.json", json.dumps({"version": "0.0.1"}).encode())
+    before = sorted(folder.rglob("*"))
+    for arguments, said in BAD.items():
+        status, out, err = run(arguments.split())
+        assert (status, out) == (2, ""), arguments
+        assert said in err, arguments
+        assert err.count("\n") == 1, err
+        assert sorted(folder.rglob("*")) == before, arguments
+
+
+def test_cuda_is_refused_where_there_is_none(run, folder):
+    if torch.cuda.is_available():
+        pytest.skip("this machine has CUDA")
+    status, _, err = run(["device=cuda"])
+    assert status == 2
+    assert "no CUDA device" in err
+
+
+def test_help_explains_itself(run, folder):
+    status, out, _ = run(["--help"])
+    assert status == 0
+    for said in ("estimator: naive, reparam, score, score_loo, stl", "latent_dim", "time_budget", "Exit status"):
+        assert said in out
+    assert run(["--cfg", "job"])[0] == 0
+    assert sorted(path.name for path in folder.iterdir()) == ["mine.py"]
