@@ -61,7 +61,7 @@ def scaling(frame: pd.DataFrame, ax: Axes, x: str, y: str) -> Axes:
     sizes = sorted(frame[x].unique())
     ax.set_xticks(sizes, [str(size) for size in sizes])
     ax.xaxis.set_minor_locator(NullLocator())
-    if np.ptp(np.log10(ax.get_ylim())) > 1:
+    if np.ptp(np.log10(ax.get_ylim())) > 2:
         ax.yaxis.set_minor_formatter(NullFormatter())
     ax.set(xlabel=LABELS[x], ylabel=LABELS[y])
     ax.legend(frameon=False)

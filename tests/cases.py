@@ -1,24 +1,28 @@
-"""The one list of estimators and problems that the generic tests walk: joining it is joining the suite."""
+"""The lists that the generic tests walk: every YAML in conf/ is in them, so adding one is joining the suite."""
 
 from functools import partial
+from pathlib import Path
 
 import torch
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
 
 from benchmarks.problems.linear_vae import LinearVAE
 from benchmarks.problems.quadratic import Quadratic
 from benchmarks.problems.vae import VAE
-from estimators.baselines import constant, leave_one_out
-from estimators.pathwise import reparam, stl
-from estimators.score_function import naive, score
+from estimators.baselines import constant
+from estimators.score_function import score
 
-UNBIASED = {
-    "score": score,
-    "score_constant": partial(score, baseline=partial(constant, value=3.0)),
-    "score_loo": partial(score, baseline=leave_one_out),
-    "reparam": reparam,
-    "stl": stl,
+CONF = Path(__file__).parents[1] / "conf"
+CHOICES = {
+    group: {p.stem: OmegaConf.load(p) for p in sorted((CONF / group).glob("*.yaml"))}
+    for group in ("estimator", "problem")
 }
-ESTIMATORS = UNBIASED | {"naive": naive}
+BIASED = {"naive"}
+
+ESTIMATORS = {name: instantiate(config) for name, config in CHOICES["estimator"].items()}
+ESTIMATORS["score_constant"] = partial(score, baseline=partial(constant, value=3.0))
+UNBIASED = {name: estimator for name, estimator in ESTIMATORS.items() if name not in BIASED}
 
 
 def general_quadratic() -> Quadratic:
@@ -38,14 +42,11 @@ def small_vae(kl: str) -> LinearVAE:
     return LinearVAE(1, data=data, noise_variance=0.3, kl=kl)
 
 
-PROBLEMS = {
-    "quadratic": lambda: Quadratic(3),
+PROBLEMS = {name: partial(instantiate, config, latent_dim=2) for name, config in CHOICES["problem"].items()} | {
     "quadratic_general": general_quadratic,
-    "linear_vae": lambda: LinearVAE(2),
     "linear_vae_mc": lambda: LinearVAE(2, kl="mc"),
     "linear_vae_small": lambda: small_vae("analytic"),
     "linear_vae_small_mc": lambda: small_vae("mc"),
-    "vae": lambda: VAE(2, train_steps=20),
     "vae_gaussian_mc": lambda: VAE(2, likelihood="gaussian", kl="mc", train_steps=20),
 }
 EXACT = ["quadratic_general", "linear_vae_small", "linear_vae_small_mc"]
