@@ -86,7 +86,7 @@ class Chunks:
 
 
 class Counted(Problem):
-    """A problem that counts the evaluations of f and of its gradient, and keeps f's mean square."""
+    """A problem that counts the evaluations of f and of its gradient."""
 
     def __init__(self, problem: Problem) -> None:
         super().__init__()
@@ -95,7 +95,6 @@ class Counted(Problem):
         self.points = problem.points
         self.evaluations = 0
         self.gradient_evaluations = 0
-        self.mean_square = 0.0
 
     def at(self, point: str) -> Tensor:
         return self.problem.at(point)
@@ -106,7 +105,6 @@ class Counted(Problem):
     def f(self, z: Tensor, q: Distribution, params: Tensor) -> Tensor:
         y = self.problem.f(z, q, params)
         self.evaluations += y.numel()
-        self.mean_square = float(y.detach().double().square().mean())
         if y.requires_grad:
             y.register_hook(self._count_gradient)
         return y

@@ -107,14 +107,23 @@ def measure(
 
 
 def _pilot(chunks: Chunks) -> Pilot:
-    """Runs PILOT_REPLICATES that no statistic uses, on streams counted down from the cell's own."""
+    """Runs PILOT_REPLICATES that no statistic uses, on streams counted down from the cell's own.
+
+    The rounding error is seen by moving the parameters by one unit in the last place, with the same draws.
+    """
+
+    def at(problem: Problem, point: Tensor) -> Chunks:
+        return Chunks(chunks.estimator, problem, point, chunks.num_samples, chunks.rows, chunks.seed)
+
     counted = Counted(chunks.problem)
-    counting = Chunks(chunks.estimator, counted, chunks.point, chunks.num_samples, chunks.rows, chunks.seed)
-    total = Moments.of(counting(-1))
+    counting = at(counted, chunks.point)
+    first = counting(-1).double()
+    total = Moments.of(first)
     while total.n < PILOT_REPLICATES:
         total = total + Moments.of(counting(-1 - total.n // chunks.rows))
-    size = math.sqrt(counted.mean_square + float(total.mean.square().mean()))
-    rounding = ROUNDING_ERRORS * torch.finfo(chunks.point.dtype).eps * size
+    unit = torch.finfo(chunks.point.dtype).eps
+    moved = at(chunks.problem, chunks.point + unit * (1 + chunks.point.abs()))(-1)
+    rounding = ROUNDING_ERRORS**2 * ((moved - first).square() + (unit * first).square()).mean(0)
     return Pilot(total.mean, counted.evaluations / total.n, counted.gradient_evaluations / total.n, rounding)
 
 

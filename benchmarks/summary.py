@@ -18,13 +18,14 @@ Groups = dict[str, slice]
 class Pilot:
     """What a few replicates tell before the run: about where the mean is, what an estimate costs, how it rounds.
 
-    centre: (P,). evaluations, gradient_evaluations: of f, by one estimate. rounding: the error of one coordinate.
+    centre: (P,). evaluations, gradient_evaluations: of f, by one estimate.
+    rounding: (P,), the square of the rounding error of each coordinate.
     """
 
     centre: Tensor
     evaluations: float
     gradient_evaluations: float
-    rounding: float
+    rounding: Tensor
 
 
 def interval(total: Replicates, i: int, group: slice, pilot: Pilot) -> tuple[float, float, float]:
@@ -34,7 +35,7 @@ def interval(total: Replicates, i: int, group: slice, pilot: Pilot) -> tuple[flo
     mean = float(deviations.mean[i])
     low, high = intervals.mean_interval(n, mean, [float(s[i]) for s in deviations.sums])
     scale = variance / mean if mean > 0 else 1.0
-    floor = (group.stop - group.start) * pilot.rounding**2
+    floor = float(pilot.rounding[group].sum())
     return variance, max(low * scale - floor, 0.0), high * scale + floor
 
 
@@ -45,7 +46,7 @@ def widest(total: Replicates, groups: Groups, pilot: Pilot) -> float:
         variance, low, high = interval(total, i, group, pilot)
         if low > 0:
             widths.append((high - low) / 2 / variance)
-        elif high > (group.stop - group.start) * pilot.rounding**2 * 4:
+        elif high > 4 * float(pilot.rounding[group].sum()):
             widths.append(float("inf"))
     return max(widths)
 
@@ -68,8 +69,7 @@ def rows(
     for i, (name, group) in enumerate(groups.items()):
         variance, low, high = interval(total, i, group, pilot)
         sums = [float(s[i]) for s in total.deviations.sums]
-        noise = variance / n + float(exact.standard_error[group].square().sum())
-        noise += (group.stop - group.start) * pilot.rounding**2
+        noise = variance / n + float((exact.standard_error.square() + pilot.rounding)[group].sum())
         bias, bias_low, bias_high, bias_p = intervals.bias(difference[group], batches[:, group], noise)
         mean_square = float(total.gradient.mean[group].square().sum())
         work = [v * pilot.evaluations for v in (variance, low, high)]

@@ -172,6 +172,25 @@ def test_zero_variance_is_reported_as_zero_within_rounding():
         assert encoder["status"] == "ok"
 
 
+def test_a_gradient_without_noise_is_neither_noisy_nor_biased():
+    """Pathwise on a linear cost: every estimate is b, up to the rounding of a mean over S."""
+    problem = Quadratic(3, A=torch.tensor(0.0), b=torch.tensor([0.1, 0.3, -7.0]))
+    location = measure(reparam, problem, num_samples=3, **QUICK)[0]
+    assert location["variance"] < 1e-28
+    assert location["variance_low"] == 0
+    assert location["bias_p"] > 0.01
+    assert location["status"] == "ok"
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_large_offset_does_not_hide_the_pathwise_variance(dtype):
+    """The cost's constant is not in its gradient. The exact variance is 4 D; z at 2e-4."""
+    row = measure(reparam, Quadratic(2, c=1e6, b=-2 * torch.ones(2)).to(dtype), **QUICK)[0]
+    width = (row["variance_high"] - row["variance_low"]) / 2
+    assert abs(row["variance"] - 8) < 2 * width
+    assert width < 0.2 * 8
+
+
 def test_precision_is_reached_or_the_row_says_that_it_was_not():
     ok = measure(score, Quadratic(1), precision=0.1, min_replicates=100, time_budget=60)
     assert {row["status"] for row in ok} == {"ok"}
