@@ -2,6 +2,7 @@
 
 import inspect
 from dataclasses import dataclass, field
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +11,15 @@ from hydra import compose
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException
-from hydra.utils import get_object, instantiate
+from hydra.utils import get_object, instantiate, to_absolute_path
 from omegaconf import DictConfig, OmegaConf
 
 from benchmarks import engine, intervals, measure, moments, reference, store, summary
 from benchmarks.engine import Estimator
-from estimators import core
 from estimators.core import Problem, Unsupported
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
-DECIDING = (core, engine, intervals, measure, moments, reference, summary)
+MEASURING = (engine, intervals, measure, moments, reference, summary)
 
 
 class BadInput(Exception):
@@ -61,8 +61,9 @@ class Job:
     out: Path
 
     def estimator(self) -> Estimator:
-        """The estimator, a callable (problem, params, num_samples=S)."""
-        return instantiate(self.config["estimator"])
+        """The estimator, a callable (problem, params, num_samples=S): a function with its options, or an instance."""
+        node = self.config["estimator"]
+        return instantiate(node | {"_partial_": not inspect.isclass(get_object(node["_target_"]))})
 
     def problem(self, latent_dim: int) -> Problem:
         """The problem at one latent_dim, on the device and in the dtype asked for."""
@@ -72,11 +73,33 @@ class Job:
     def key(self, latent_dim: int, num_samples: int) -> str:
         """Hash of everything that decides a cell's numbers: settings, versions, and the source that computes them."""
         settings = {name: value for name, value in self.config.items() if name != "out"}
-        modules = {inspect.getmodule(get_object(self.config[group]["_target_"])) for group in ("estimator", "problem")}
-        sources = sorted(inspect.getsource(module) for module in {*modules, *DECIDING} if module is not None)
         names = [self.estimator_name, self.problem_name]
         cell = {"latent_dim": latent_dim, "num_samples": num_samples}
-        return store.content_key([settings | cell, names, sources, store.VERSION, torch.__version__])
+        return store.content_key([settings | cell, names, self.sources, store.VERSION, torch.__version__])
+
+    @cached_property
+    def sources(self) -> str:
+        """Hash of the source of all estimators, problems and the measuring, and of every target's module."""
+        root = Path(__file__).parents[1]
+        files = {path for name in ("estimators", "benchmarks/problems") for path in (root / name).rglob("*.py")}
+        files |= {Path(module.__file__ or "") for module in MEASURING}
+        targets = [get_object(name) for name in _targets([self.config["estimator"], self.config["problem"]])]
+        files |= {Path(file) for target in targets for file in _files(target)}
+        return store.content_key(sorted(path.read_text() for path in files))
+
+
+def _targets(node: Any) -> list[str]:
+    """Every `_target_` in a configuration, at any depth."""
+    inner = node.values() if isinstance(node, dict) else node if isinstance(node, list) else []
+    here = [node["_target_"]] if isinstance(node, dict) and "_target_" in node else []
+    return here + [name for value in inner for name in _targets(value)]
+
+
+def _files(target: Any) -> list[str]:
+    """Source files of a function's module, or of a class and its bases; none for what is built in."""
+    modules = [inspect.getmodule(cls) for cls in getattr(target, "__mro__", [target])]
+    files = [getattr(module, "__file__", None) for module in modules]
+    return [file for file in files if file and file.endswith(".py") and "site-packages" not in file]
 
 
 def read(cfg: DictConfig) -> Job:
@@ -110,7 +133,7 @@ def read(cfg: DictConfig) -> Job:
         problem_name=_label("problem", cfg, shipped),
         latent_dims=_sizes("latent_dim", config.pop("latent_dim")),
         num_samples=_sizes("num_samples", config.pop("num_samples")),
-        out=Path(config["out"]).absolute(),
+        out=Path(to_absolute_path(config["out"])),
     )
     try:
         store.check(job.out)
@@ -123,8 +146,12 @@ def read(cfg: DictConfig) -> Job:
         if isinstance(cause, Unsupported):
             return job
         raise BadInput(" ".join(str(cause).split())) from error
-    if not callable(estimator):
-        raise BadInput(f"estimator={job.estimator_name}: {type(estimator).__name__} cannot be called")
+    try:
+        function, options = (estimator.func, estimator.keywords) if isinstance(estimator, partial) else (estimator, {})
+        inspect.signature(function).bind(problem, None, num_samples=1, **options)
+    except (TypeError, ValueError) as error:
+        text = f"estimator={job.estimator_name} cannot be called as (problem, params, num_samples=S): {error}"
+        raise BadInput(text) from error
     if config["point"] not in problem.points:
         raise BadInput(f"point={config['point']}: {job.problem_name} has {', '.join(problem.points)}")
     return job
@@ -144,7 +171,12 @@ def _label(group: str, cfg: DictConfig, shipped: DictConfig) -> str:
     changed = {name: value for name, value in after.items() if name not in before or before[name] != value}
     target = changed.pop("_target_", None)
     name = str(target).rpartition(".")[2] if target else HydraConfig.get().runtime.choices[group]
-    return name + (f"({', '.join(f'{k}={v}' for k, v in changed.items())})" if changed else "")
+    options = {
+        option.removesuffix("._target_"): str(value).rpartition(".")[2] if option.endswith("_target_") else value
+        for option, value in changed.items()
+        if not option.endswith("_partial_")
+    }
+    return name + (f"({', '.join(f'{option}={value}' for option, value in options.items())})" if options else "")
 
 
 def _as_shipped() -> DictConfig:

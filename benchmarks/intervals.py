@@ -42,23 +42,28 @@ def traces(batch_means: Array) -> tuple[float, float, float]:
     one, two, three = (float(np.trace(power)) for power in (gram, gram @ gram, gram @ gram @ gram))
     if not one > 0:
         return 0.0, 0.0, 0.0
+    if n < 3:
+        return one, one**2, one**3
     two = n**2 / ((n - 1) * (n + 2)) * (two - one**2 / n)
     two = min(max(two, one**2 / batch_means.shape[1]), one**2)
     three = (three - 3 * one * two * (1 / n + 1 / n**2) - one**3 / n**2) / (1 + 3 / n + 4 / n**2)
     return one, two, min(max(three, two**2 / one), two**1.5)
 
 
-def bias(difference: Array, batch_means: Array, noise: float) -> tuple[float, float, float, float]:
+def bias(
+    difference: Array, batch_means: Array, noise: float, rounding: float = 0.0
+) -> tuple[float, float, float, float]:
     """Norm of a mean gradient's bias: (estimate, 95 % low, 95 % high, p-value of no bias at all).
 
     The squared norm of the difference has mean ||bias||^2 + noise; the noise is subtracted. Without bias it is a
     weighted sum of chi-squares, whose first three moments (from `traces`) a shifted gamma takes (Imhof 1961).
 
-    difference: (P,) mean gradient - exact gradient. batch_means: (K, P) of the same gradients, any origin.
-    noise: trace of the covariance of `difference`, its rounding and the error of a sampled reference included.
+    difference: (P,) mean gradient - exact gradient. batch_means: (K, P), K independent batches of the same, any origin.
+    noise: trace of the covariance of `difference`. rounding: its squared rounding error.
     """
     squared = float(difference @ difference)
-    one, two, three = traces(batch_means)
+    noise += rounding
+    one, two, three = traces(batch_means) if len(batch_means) > 1 else (0.0, 0.0, 0.0)
     if not noise > 0:
         norm = float(np.sqrt(squared))
         return norm, norm, norm, float(squared == 0)
@@ -66,8 +71,8 @@ def bias(difference: Array, batch_means: Array, noise: float) -> tuple[float, fl
         one, two, three = 1.0, 1.0, 1.0
     scatter = 2 * two * (noise / one) ** 2
     p_value = float(stats.pearson3.sf((squared - noise) / np.sqrt(scatter), np.sqrt(8) * three / two**1.5))
-    along = float(np.var(batch_means @ difference, ddof=1)) / len(batch_means)
-    spread = Z * np.sqrt(scatter + 4 * max(along - scatter / 2, 0.0))
+    along = float(np.var(batch_means @ difference, ddof=1)) / len(batch_means) - scatter / 2
+    spread = Z * np.sqrt(scatter + 4 * max(along, 0.0) + 4 * squared * rounding)
     estimate = squared - noise
     low, mid, high = (float(np.sqrt(max(x, 0.0))) for x in (estimate - spread, estimate, max(estimate, 0) + spread))
     return mid, low, high, p_value

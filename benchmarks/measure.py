@@ -19,6 +19,9 @@ from estimators.core import Problem
 
 PILOT_REPLICATES = 256
 ROUNDING_ERRORS = 8
+FEWEST_TIMINGS = 7
+FIRST_SCOUT = -(2**31)
+SCOUTS_PER_KURTOSIS = 20
 
 
 def measure(
@@ -40,7 +43,8 @@ def measure(
     """Variance, bias and cost of an estimator's gradient, per parameter group and for `all`.
 
     Independent estimates are drawn until the 95 % interval of every group's total variance has a half-width of at
-    most precision x the variance. Device and dtype are those of problem.at(point); sums are in float64.
+    most precision x the variance; how many it takes is found out on others first. Device and dtype are those of
+    problem.at(point); sums are in float64.
 
         >>> from benchmarks.problems.quadratic import Quadratic
         >>> from estimators.pathwise import reparam
@@ -57,7 +61,8 @@ def measure(
         precision: relative half-width asked of the variance's interval.
         min_replicates, max_replicates: bounds of the run; time_budget: seconds after which it ends as `budget`.
         compile: run the estimator through torch.compile.
-        estimator_name, problem_name: labels of the rows; by default the function's and the class's.
+        estimator_name, problem_name: labels of the rows; by default the function's and the class's. A run of
+            `benchmarks/run.py` names the problem as its YAML does, and draws by that name.
         progress: show a bar while a long run goes on, if the output is a terminal.
 
     Returns:
@@ -72,6 +77,10 @@ def measure(
     if isinstance(point, str) and point not in problem.points:
         raise ValueError(f"point={point}: choose from {', '.join(problem.points)}")
     where = problem.at(point) if isinstance(point, str) else point.detach()
+    if not isinstance(point, str) and where.shape != problem.at(problem.points[0]).shape:
+        raise ValueError(
+            f"point has shape {tuple(where.shape)}; it must be {tuple(problem.at(problem.points[0]).shape)}"
+        )
     event = problem.q(leaf(where, 1)).event_shape
     cell: Row = {
         "estimator": estimator_name or _name(estimator),
@@ -90,16 +99,21 @@ def measure(
     with torch.random.fork_rng():
         torch.manual_seed(cell_stream)
         rows = min(chunk_rows(problem, where, num_samples), max_replicates)
+        fewest = math.ceil(min_replicates / rows)
+        rows = min(rows, max_replicates // fewest)
         pilot = _pilot(Chunks(estimator, problem, where, num_samples, rows, cell_stream))
         if compile:
             estimator = torch.compile(estimator)
         chunks = Chunks(estimator, problem, where, num_samples, rows, cell_stream)
-        bounds = math.ceil(min_replicates / rows), max_replicates // rows
         with tqdm(desc="replicates", disable=None if progress else True, leave=False, delay=1, position=1) as bar:
-            total, width = _replicate(chunks, groups, pilot, precision, bounds, time_budget, bar)
+            bounds = fewest, max_replicates // rows
+            total, width, settled = _replicate(chunks, groups, pilot, precision, bounds, time_budget, bar)
         seconds = _seconds(chunks, rows), _seconds(chunks, 1)
-    status = "ok" if width <= precision else "budget"
-    reason = f"interval's relative half-width is {width:.3g}, not {precision:g}" if status == "budget" else ""
+    status, reason = "ok", ""
+    if width > precision:
+        status, reason = "budget", f"interval's relative half-width is {width:.3g}, not {precision:g}"
+    elif not settled:
+        status, reason = "budget", "the tail is too heavy for the interval to be trusted at this many replicates"
     return [
         cell | {"group": name} | row | {"status": status, "reason": reason}
         for name, row in summary.rows(total, groups, pilot, exact, *seconds).items()
@@ -128,32 +142,46 @@ def _pilot(chunks: Chunks) -> Pilot:
 
 
 def _replicate(
-    chunks: Chunks,
-    groups: Groups,
-    pilot: Pilot,
-    precision: float,
-    bounds: tuple[int, int],
-    time_budget: float,
-    bar: tqdm,
-) -> tuple[Replicates, float]:
-    """Runs chunks until the widest interval is narrow enough, or the most chunks or the seconds are used up."""
-    deadline = time.perf_counter() + time_budget
+    chunks: Chunks, groups: Groups, pilot: Pilot, precision: float, bounds: tuple[int, int], seconds: float, bar: tqdm
+) -> tuple[Replicates, float, bool]:
+    """Runs the cell: (its replicates, their widest interval, whether scouts could tell how many it takes).
+
+    Scouts, which no statistic uses, choose how many replicates to draw: a run that ends when its own interval looks
+    narrow ends when the tail has not shown itself, and is too low. There are enough scouts when they are half of what
+    they ask for, and SCOUTS_PER_KURTOSIS times the kurtosis of the squared deviations, so that their spread is known.
+    """
+    start = time.perf_counter()
     fewest, most = bounds
-    goal, done = max(min(fewest, most), 1), 0
-    total = None
-    while True:
-        bar.total = goal * chunks.rows
-        while done < goal and (total is None or time.perf_counter() < deadline):
-            part = Replicates.of(chunks(done), list(groups.values()), pilot.centre, first=done * chunks.rows)
+
+    def extend(total: Replicates | None, first: int, goal: int, deadline: float) -> Replicates:
+        done = total.gradient.n // chunks.rows if total else 0
+        while total is None or (done < goal and time.perf_counter() < deadline):
+            part = Replicates.of(chunks(first + done), list(groups.values()), pilot.centre, first=done * chunks.rows)
             total = part if total is None else total + part
             done += 1
             bar.update(chunks.rows)
-        assert total is not None
-        width = summary.widest(total, groups, pilot)
+        return total
+
+    scouts, goal, settled = None, math.ceil(fewest / 2), False
+    while not settled:
+        scouts = extend(scouts, FIRST_SCOUT, goal, start + seconds / 2)
+        width, kurtosis = summary.spread(scouts, groups, pilot)
+        n = scouts.gradient.n
+        needed = n * (width / precision) ** 2
+        settled = n >= max(needed / 2, SCOUTS_PER_KURTOSIS * kurtosis)
+        if n + chunks.rows > most * chunks.rows or time.perf_counter() >= start + seconds / 2:
+            break
+        goal = min(math.ceil(min(max(needed / 2, SCOUTS_PER_KURTOSIS * kurtosis, 1.25 * n), 4 * n) / chunks.rows), most)
+
+    total, goal = None, max(math.ceil(min(1.2 * needed / chunks.rows, most)), fewest)
+    while True:
+        bar.total = bar.n + goal * chunks.rows
+        total = extend(total, 0, goal, start + seconds)
+        width, _ = summary.spread(total, groups, pilot)
         bar.set_postfix(width=f"{width:.3f}", asked=precision)
-        if (width <= precision and done >= fewest) or done >= most or time.perf_counter() >= deadline:
-            return total, width
-        goal = min(math.ceil(done * min(max(1.1 * (width / precision) ** 2, 1.25), 4.0)), most)
+        if width <= precision or goal >= most or time.perf_counter() >= start + seconds:
+            return total, width, settled
+        goal = min(math.ceil(goal * min(max(1.1 * (width / precision) ** 2, 1.25), 4.0)), most)
 
 
 def _seconds(chunks: Chunks, rows: int) -> tuple[float, float]:
@@ -169,10 +197,15 @@ def _seconds(chunks: Chunks, rows: int) -> tuple[float, float]:
         },
         num_threads=torch.get_num_threads(),
     )
-    times = np.array(timer.blocked_autorange(min_run_time=0.05).times) / rows
+    runs = list(timer.blocked_autorange(min_run_time=0.05).times)
+    while len(runs) < FEWEST_TIMINGS:
+        runs.extend(timer.timeit(1).times)
+    times = np.array(runs) / rows
     spread = float(np.subtract(*np.percentile(times, [75, 25])))
     return float(np.median(times)), 0.93 * spread / math.sqrt(len(times))
 
 
 def _name(estimator: Estimator) -> str:
-    return _name(estimator.func) if isinstance(estimator, partial) else getattr(estimator, "__name__", "estimator")
+    if isinstance(estimator, partial):
+        return _name(estimator.func)
+    return getattr(estimator, "__name__", type(estimator).__name__)

@@ -1,6 +1,7 @@
 """Figures of a results frame. Each function draws on Axes that it is given, and returns them."""
 
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import cycle
 from typing import Any
@@ -36,60 +37,81 @@ STYLE: Any = {
 SETTING = ["problem", "point", "seed", "device", "dtype"]
 
 
+Looks = dict[str, dict[str, Any]]
+
+
+def looks_of(names: Iterable[str]) -> Looks:
+    """A colour, marker, size and dash for each estimator: the same in every panel, told apart where lines coincide."""
+    ordered = sorted(set(names), key=_natural)
+    colours = sns.color_palette("colorblind" if len(ordered) <= 10 else "husl", max(len(ordered), 1))
+    looks = zip(
+        ordered, colours, cycle("osD^vPX*<>"), cycle([6.0, 4.5, 3.0]), cycle(["-", "--", "-.", ":"]), strict=False
+    )
+    return {name: {"color": c, "marker": m, "ms": size, "ls": dash} for name, c, m, size, dash in looks}
+
+
+def _natural(name: str) -> list[Any]:
+    """Sort key that puts `f2` before `f10`."""
+    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d+)", name)]
+
+
 def slope(x: pd.Series, y: pd.Series) -> float:
     """Exponent b of the least-squares power law y = a x^b; nan below two sizes."""
     return float(np.polyfit(np.log(x), np.log(y), 1)[0]) if len(set(x)) > 1 else float("nan")
 
 
-def scaling(frame: pd.DataFrame, ax: Axes, x: str, y: str) -> Axes:
+def scaling(frame: pd.DataFrame, ax: Axes, looks: Looks, x: str, y: str) -> Axes:
     """y against x on log axes, one line an estimator, its 95 % interval as a band, its exponent in the legend.
 
     frame: one row an estimator and x. Columns y_low and y_high make the band where they exist.
     """
-    palette = dict(zip(sorted(frame["estimator"].unique()), sns.color_palette("colorblind"), strict=False))
-    looks = zip(cycle("osD^vPX*<>"), cycle(["-", "--", "-.", ":"]), strict=False)
-    for (name, rows), (marker, dashes) in zip(frame[frame[y] > 0].groupby("estimator"), looks, strict=False):
-        rows = rows.sort_values(x)
-        colour = palette.get(name, "black")
+    for name, look in looks.items():
+        rows = frame[(frame["estimator"] == name) & (frame[y] > 0)].sort_values(x)
+        if rows.empty:
+            continue
         exponent = slope(rows[x], rows[y])
         label = f"{name}, {SYMBOLS[x]}$^{{{exponent:.2f}}}$" if np.isfinite(exponent) else name
-        ax.plot(rows[x], rows[y], linestyle=dashes, marker=marker, ms=4, lw=1.2, color=colour, label=label)
+        ax.plot(rows[x], rows[y], lw=1.2, label=label, **look)
         if f"{y}_low" in rows:
-            ax.fill_between(rows[x], rows[f"{y}_low"], rows[f"{y}_high"], color=colour, alpha=0.25, lw=0)
+            ax.fill_between(rows[x], rows[f"{y}_low"], rows[f"{y}_high"], color=look["color"], alpha=0.25, lw=0)
     ax.set_xscale("log", base=2)
     ax.set_yscale("log")
-    sizes = sorted(frame[x].unique())
+    sizes = sorted(set(frame[x]))
     ax.set_xticks(sizes, [str(size) for size in sizes])
     ax.xaxis.set_minor_locator(NullLocator())
     if np.ptp(np.log10(ax.get_ylim())) > 2:
         ax.yaxis.set_minor_formatter(NullFormatter())
     ax.set(xlabel=LABELS[x], ylabel=LABELS[y])
-    ax.legend(frameon=False)
+    if ax.lines:
+        ax.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.22))
     return ax
 
 
-def bias(frame: pd.DataFrame, ax: Axes) -> Axes:
-    """Bias as a share of the gradient's norm, with its 95 % interval, one line a row of the frame.
+def bias(frame: pd.DataFrame, ax: Axes, looks: Looks, relative: bool) -> Axes:
+    """Bias with its 95 % interval, one line a row of the frame; relative: as a share of the exact gradient's norm.
 
     An interval that holds zero has no left end on this log axis: it runs to the edge, and has no dot.
     """
-    frame = frame.sort_values(["estimator", "latent_dim", "num_samples"], ascending=[True, False, False])
-    share = frame[["bias", "bias_low", "bias_high"]].div(frame["gradient_norm"], axis=0)
+    order = {name: i for i, name in enumerate(looks)}
+    keys = [frame["estimator"].map(order), frame["latent_dim"], frame["num_samples"]]
+    frame = frame.iloc[np.lexsort([key.to_numpy() for key in reversed(keys)])[::-1]]
+    scale = frame["gradient_norm"] if relative else 1.0
+    share = frame[["bias", "bias_low", "bias_high"]].div(scale, axis=0).astype(float)
     positive = share.to_numpy()[share.to_numpy() > 0]
-    edge = positive.min() / 3 if positive.size else 1e-12
-    palette = dict(zip(sorted(frame["estimator"].unique()), sns.color_palette("colorblind"), strict=False))
+    most = positive.max() if positive.size else 1.0
+    edge = min(positive.min() if positive.size else 1.0, most / 10) / 3
     heights = np.arange(len(frame))
-    colours = [palette.get(name, "black") for name in frame["estimator"]]
+    colours = [looks[name]["color"] for name in frame["estimator"]]
     ax.hlines(heights, share["bias_low"].clip(lower=edge), share["bias_high"].clip(lower=edge), colours, lw=1.5)
     found = (share["bias_low"] > 0).to_numpy()
-    ax.scatter(
-        share["bias"].to_numpy()[found], heights[found], c=[c for c, f in zip(colours, found, strict=True) if f], s=12
-    )
+    dots = [colour for colour, f in zip(colours, found, strict=True) if f]
+    ax.scatter(share["bias"].to_numpy()[found], heights[found], c=dots, s=12)
     ax.set_yticks(heights, [f"{r.estimator}  D={r.latent_dim} S={r.num_samples}" for r in frame.itertuples()])
     ax.set_xscale("log")
-    ax.set_xlim(left=edge)
+    ax.set_xlim(edge, 2 * most)
+    ax.xaxis.set_minor_formatter(NullFormatter())
     ax.set_ylim(-0.7, len(frame) - 0.3)
-    ax.set(xlabel="bias / norm of the exact gradient", ylabel="")
+    ax.set(xlabel="bias / norm of the exact gradient" if relative else "norm of the bias", ylabel="")
     ax.grid(axis="y", lw=0.2)
     return ax
 
@@ -113,34 +135,47 @@ def figures(frame: pd.DataFrame) -> Iterator[tuple[str, str, Figure]]:
     with sns.axes_style("ticks"), plt.rc_context(STYLE):
         for setting, part in frame.groupby(SETTING):
             where = dict(zip(SETTING, setting, strict=True))
-            suffix = "-".join(str(value) for value in setting)
+            suffix = re.sub(r"[^\w.=+-]+", "_", "-".join(str(value) for value in setting))
             about = (
                 f"{where['problem']} at {where['point']} ({where['dtype']}, {where['device']}, seed {where['seed']})"
             )
-            yield from _figures_of(part, suffix, about)
+            looks = looks_of(frame["estimator"])
+            looks = {name: look for name, look in looks.items() if name in set(part["estimator"])}
+            yield from _scaling_figures(part, looks, suffix, about)
+            yield _bias_figure(part, looks, suffix, about)
 
 
-def _figures_of(part: pd.DataFrame, suffix: str, about: str) -> Iterator[tuple[str, str, Figure]]:
-    """The figures of one problem and point."""
+def _scaling_figures(part: pd.DataFrame, looks: Looks, suffix: str, about: str) -> Iterator[tuple[str, str, Figure]]:
+    """Variance and cost against both sizes, for one problem and point; the other size is held where all have rows."""
     groups = {str(name): rows for name, rows in part.groupby("group", sort=False)}
-    band = "Bands are 95 % intervals; the exponent is the fitted slope."
-    fixed = {
-        "latent_dim": ("num_samples", part["num_samples"].min()),
-        "num_samples": ("latent_dim", part["latent_dim"].max()),
-    }
-    for x, (other, value) in fixed.items():
+    height = PANEL[1] + 0.16 * len(looks)
+    for x, other in (("latent_dim", "num_samples"), ("num_samples", "latent_dim")):
+        whole = groups["all"]
+        present = {size: len(set(whole.loc[whole[other] == size, "estimator"])) for size in sorted(set(whole[other]))}
+        best = [size for size, count in present.items() if count == max(present.values())]
+        value = min(best) if other == "num_samples" else max(best)
         at = {name: rows[rows[other] == value] for name, rows in groups.items()}
-        if at["all"][x].nunique() < 2:
+        if len(set(whole.loc[whole[other] == value, x])) < 2:
             continue
+        missing = [n for n in looks if not (at["all"].loc[at["all"]["estimator"] == n, "variance"] > 0).any()]
+        absent = f" Not shown, for want of a variance: {', '.join(missing)}." if missing else ""
         held = f"{about}, {SYMBOLS[other].strip('$')} = {value}."
-        figure = panels(at, partial(scaling, x=x, y="variance"), PANEL[1])
-        yield f"variance-{x}-{suffix}", f"Total variance of one estimate by parameter group: {held} {band}", figure
-        figure, (left, right) = plt.subplots(1, 2, figsize=(2 * PANEL[0], PANEL[1]), layout="constrained")
-        scaling(at["all"], left, x, "seconds")
-        scaling(at["all"], right, x, "work_variance_time")
-        yield f"cost-{x}-{suffix}", f"Cost of one estimate, and variance at equal time: {held} {band}", figure
-    named = {name: rows for name, rows in groups.items() if (rows["gradient_norm"] > 0).all()}
-    if named:
-        height = 0.8 + 0.13 * max(len(rows) for rows in named.values())
-        caption = f"Bias: {about}. Lines are 95 % intervals; one that reaches the left edge holds zero."
-        yield f"bias-{suffix}", caption, panels(named, bias, height, sharey=True)
+        figure = panels(at, partial(scaling, looks=looks, x=x, y="variance"), height)
+        text = f"Total variance of one estimate by parameter group: {held}{absent} Bands are 95 % intervals"
+        yield f"variance-{x}-{suffix}", f"{text}; the exponent is the fitted slope.", figure
+        figure, (left, right) = plt.subplots(1, 2, figsize=(2 * PANEL[0], height), layout="constrained")
+        scaling(at["all"], left, looks, x, "seconds")
+        scaling(at["all"], right, looks, x, "work_variance_time")
+        text = f"Seconds of one estimate (medians), and variance at equal time (band: 95 % interval): {held}{absent}"
+        yield f"cost-{x}-{suffix}", f"{text} The exponent is the fitted slope.", figure
+
+
+def _bias_figure(part: pd.DataFrame, looks: Looks, suffix: str, about: str) -> tuple[str, str, Figure]:
+    """Bias of every cell of one problem and point; absolute where the exact gradient is lost in its own noise."""
+    noise = np.sqrt((part["variance"] / part["replicates"]).astype(float))
+    relative = bool((part["gradient_norm"] > 1e-3 * noise).all())
+    groups = {str(name): rows for name, rows in part.groupby("group", sort=False)}
+    height = 0.8 + 0.13 * max(len(rows) for rows in groups.values())
+    figure = panels(groups, partial(bias, looks=looks, relative=relative), height, sharey=True)
+    caption = f"Bias: {about}. Lines are 95 % intervals; one that reaches the left edge holds zero."
+    return f"bias-{suffix}", caption, figure

@@ -3,6 +3,7 @@
 import copy
 import hashlib
 import inspect
+import sys
 from dataclasses import dataclass
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from benchmarks.cache import cached
 from benchmarks.engine import Chunks, chunk_rows, leaf, stream
-from benchmarks.moments import Moments
+from benchmarks.moments import BATCHES
 from estimators.core import Problem, Unsupported, grad
 from estimators.pathwise import reparam
 
@@ -20,17 +21,25 @@ DRAWS_EACH = 64
 
 @dataclass(frozen=True)
 class Reference:
-    """A gradient (P,) in float64, the standard error of each coordinate (0 if exact), and where it is from."""
+    """A gradient (P,) in float64 and where it is from.
+
+    batches, (K, P): the means of the K batches whose mean it is, which tell its error; zeros where it is exact.
+    """
 
     gradient: Tensor
-    standard_error: Tensor
+    batches: Tensor
     source: str
+
+    @property
+    def variance(self) -> Tensor:
+        """Squared standard error of each coordinate, (P,)."""
+        return self.batches.var(0) / len(self.batches)
 
 
 def reference_gradient(problem: Problem, point: Tensor) -> Reference:
     """Gradient of the objective at a point (P,), in float64: autograd of `value`, else a long pathwise run.
 
-    The run takes DRAWS draws of z, and is kept in the cache folder.
+    The run takes DRAWS draws of z on the CPU, and is kept in the cache folder where the problem can be described.
 
     Raises:
         Unsupported: neither an exact objective nor a q with rsample.
@@ -39,30 +48,53 @@ def reference_gradient(problem: Problem, point: Tensor) -> Reference:
     params = leaf(point.double(), 1)
     try:
         gradient = grad(problem.value(params)[None], params)[0]
-        return Reference(gradient, torch.zeros_like(gradient), "exact")
+        return Reference(gradient, gradient.new_zeros(BATCHES, len(gradient)), "exact")
     except Unsupported:
-        parts = ["reference", DRAWS, DRAWS_EACH, *_identity(problem, params)]
-        gradient, standard_error = cached(parts, lambda: _long_run(problem, params.detach()[0]))
-        return Reference(gradient, standard_error, "reference")
+        here, problem = params.detach()[0].cpu(), problem.cpu()
+        identity = _identity(problem, here)
+        if identity is None:
+            batches = _long_run(problem, here)
+        else:
+            parts = ["reference", DRAWS, DRAWS_EACH, identity]
+            batches = cached(parts, lambda: _long_run(problem, here))
+        batches = batches.to(point.device)
+        return Reference(batches.mean(0), batches, "reference")
 
 
-def _long_run(problem: Problem, point: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and standard error of DRAWS pathwise draws."""
+def _long_run(problem: Problem, point: Tensor) -> Tensor:
+    """Means of BATCHES batches of pathwise draws, (K, P)."""
     with torch.random.fork_rng():
         rows = chunk_rows(problem, point, DRAWS_EACH)
         chunks = Chunks(reparam, problem, point, DRAWS_EACH, rows, stream("reference"))
-        total = Moments.of(chunks(0))
-        for k in range(1, max(DRAWS // (rows * DRAWS_EACH), 2)):
-            total = total + Moments.of(chunks(k))
-    return total.mean, (total.variance / total.n).sqrt()
+        each = max(DRAWS // (rows * DRAWS_EACH * BATCHES), 1)
+        draws = (torch.stack([chunks(k * each + i).mean(0) for i in range(each)]).mean(0) for k in range(BATCHES))
+        return torch.stack(list(draws))
 
 
-def _identity(problem: Problem, params: Tensor) -> list[str]:
-    """What decides the gradient: the problem's source, its plain attributes, its tensors, and the point."""
-    source = inspect.getsource(inspect.getmodule(type(problem)) or type(problem))
-    plain = sorted((name, repr(value)) for name, value in vars(problem).items() if not name.startswith("_"))
-    tensors = {"params": params.detach(), **problem.state_dict()}
-    digest = hashlib.sha256(repr([source, plain, list(tensors)]).encode())
+def _identity(problem: Problem, point: Tensor) -> str | None:
+    """Hash of what decides the gradient: classes' sources, plain attributes, tensors, the point; None if unknown."""
+    described: list[str] = []
+    for module in problem.modules():
+        plain = {name: value for name, value in vars(module).items() if not name.startswith("_")}
+        if not all(_is_plain(value) for value in plain.values()):
+            return None
+        try:
+            ours = [cls for cls in type(module).__mro__ if not cls.__module__.startswith(("torch.", "abc", "builtins"))]
+            described += [inspect.getsource(sys.modules[cls.__module__]) for cls in ours]
+        except (OSError, TypeError, KeyError):
+            return None
+        described.append(repr(sorted(plain.items())))
+    tensors = {"point": point, **problem.state_dict()}
+    digest = hashlib.sha256(repr([described, list(tensors)]).encode())
     for tensor in tensors.values():
         digest.update(tensor.numpy(force=True).tobytes())
-    return [type(problem).__qualname__, digest.hexdigest()]
+    return digest.hexdigest()
+
+
+def _is_plain(value: object) -> bool:
+    """Whether repr tells all about a value."""
+    if isinstance(value, dict):
+        return all(_is_plain(item) for pair in value.items() for item in pair)
+    if isinstance(value, list | tuple):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, str | int | float | bool | slice)

@@ -4,6 +4,7 @@ import argparse
 import base64
 import io
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -73,6 +74,7 @@ def write(folder: str | Path) -> pd.DataFrame:
     caption, table = compact(frame)
     store.write_atomically(folder / "summary.csv", frame.drop(columns="key").to_csv(index=False).encode())
     images = []
+    shutil.rmtree(folder / "figures", ignore_errors=True)
     for name, text, figure in plots.figures(frame):
         for suffix in ("png", "svg"):
             buffer = io.BytesIO()

@@ -16,12 +16,28 @@ from tqdm import tqdm
 from benchmarks import config, report, store, sweep
 
 INTERRUPTED = 130
+CELL_KEYS = ("point", "seed", "device", "dtype")
 
 
 def compose(arguments: list[str], task: Callable[[DictConfig], None]) -> None:
-    """Let Hydra compose each job of a command line and hand it to the task."""
+    """Let Hydra compose each job of a command line and hand it to the task.
+
+    Raises:
+        BadInput: what Hydra says of the command line, in one line.
+    """
     sys.argv[1:] = arguments
-    hydra.main(version_base="1.3", config_path="../conf", config_name="config")(task)()
+    try:
+        hydra.main(version_base="1.3", config_path="../conf", config_name="config")(task)()
+    except MissingConfigException as error:
+        group, _, name = (error.missing_cfg_file or "").rpartition("/")
+        choices = f": choose from {', '.join(error.options or [])}" if error.options else ""
+        raise config.BadInput(f"unknown {group} '{name}'{choices}") from error
+    except Exception as error:  # Hydra raises many kinds; the tasks raise none of them
+        text = "\n".join(str(e) for e in (error, error.__cause__) if e)
+        if unknown := re.search(r"Key '(.*)' not in 'Config'", text):
+            keys = ", ".join(field.name for field in dataclasses.fields(config.Config))
+            raise config.BadInput(f"unknown key '{unknown[1]}': choose from {keys}") from error
+        raise config.BadInput("; ".join(line.strip() for line in text.splitlines() if line.strip())) from error
 
 
 def plan(arguments: list[str]) -> dict[str, config.Job]:
@@ -41,22 +57,15 @@ def plan(arguments: list[str]) -> dict[str, config.Job]:
 
     with tempfile.TemporaryDirectory() as folder:
         nothing_written = [f"hydra.run.dir={folder}", f"hydra.sweep.dir={folder}", "hydra/launcher=basic"]
-        try:
-            compose([*arguments, *nothing_written], check)
-        except MissingConfigException as error:
-            group, _, name = (error.missing_cfg_file or "").rpartition("/")
-            choices = f": choose from {', '.join(error.options or [])}" if error.options else ""
-            raise config.BadInput(f"unknown {group} '{name}'{choices}") from error
-        except Exception as error:  # Hydra raises many kinds; the task raises none
-            text = "\n".join(str(e) for e in (error, error.__cause__) if e)
-            if unknown := re.search(r"Key '(.*)' not in 'Config'", text):
-                keys = ", ".join(field.name for field in dataclasses.fields(config.Config))
-                raise config.BadInput(f"unknown key '{unknown[1]}': choose from {keys}") from error
-            raise config.BadInput("; ".join(line.strip() for line in text.splitlines() if line.strip())) from error
+        compose([*arguments, *nothing_written], check)
     if errors:
         raise errors[0]
     if len({job.out for job in jobs.values()}) > 1:
         raise config.BadInput("out: one folder a sweep")
+    named = [(job.estimator_name, job.problem_name, *map(job.config.get, CELL_KEYS)) for job in jobs.values()]
+    if len(set(named)) < len(jobs):
+        twice = next(name for name in named if named.count(name) > 1)
+        raise config.BadInput(f"two jobs would fill the same cells of {twice[0]} on {twice[1]}; give each its own out")
     return jobs
 
 
@@ -65,38 +74,46 @@ def text_of(cfg: DictConfig) -> str:
     return OmegaConf.to_yaml(OmegaConf.masked_copy(cfg, [str(name) for name in cfg if name != "out"]), resolve=True)
 
 
-def main() -> int:
-    """Run the command line; returns its exit status (0 fine, 1 some cell failed, 2 bad input)."""
-    os.environ["HYDRA_FULL_ERROR"] = "1"
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    arguments = sys.argv[1:]
-    try:
-        jobs = plan(arguments)
-        if not jobs:
-            return 0
-        out = next(iter(jobs.values())).out
-        store.begin(out, list(jobs), [sys.argv[0], *arguments])
-    except (config.BadInput, OSError) as error:
-        print(f"run.py: {error}", file=sys.stderr)
-        return 2
-    keys = [(job, key) for job in jobs.values() for key, _, _ in sweep.cells(job)]
-    done = sum(sweep.finished(job, key) for job, key in keys)
-    print(f"{len(keys)} cells, {done} measured before; results in {out}")
+def execute(arguments: list[str]) -> int:
+    """Plan, measure and report a command line; returns its exit status."""
+    jobs = plan(arguments)
+    if not jobs:
+        return 0
+    out = next(iter(jobs.values())).out
+    store.begin(out, list(jobs), ["benchmarks/run.py", *arguments])
+    cells = [(job, key) for job in jobs.values() for key, _, _ in sweep.cells(job)]
+    print(f"{len(cells)} cells, {sum(sweep.finished(*cell) for cell in cells)} measured before; results in {out}")
 
     def measure(cfg: DictConfig) -> None:
-        sweep.run(jobs[text_of(cfg)], bar)
+        done = sum(sweep.finished(*cell) for cell in cells)
+        with tqdm(total=len(cells), initial=done, unit="cell", disable=None) as bar:
+            sweep.run(jobs[text_of(cfg)], bar)
 
     status = 0
     try:
-        with tqdm(total=len(keys), initial=done, unit="cell", disable=None) as bar:
-            compose([*arguments, f"out='{out}'"], measure)
+        compose([*arguments, "out='{}'".format(str(out).replace("'", r"\'"))], measure)
     except KeyboardInterrupt:
-        print("interrupted; the same command goes on with", f"out={out}", file=sys.stderr)
+        print(f"interrupted; the same command goes on with out={out}", file=sys.stderr)
         status = INTERRUPTED
-    rows = [store.read(out, key) for _, key in keys]
+    rows = [store.read(out, key) for _, key in cells]
     if any(rows):
         report.write(out)
     return status or int(any(row[0]["status"] == "failed" for row in rows if row))
+
+
+def main() -> int:
+    """Run the command line; returns 0 fine, 1 some cell failed, 2 bad input, 130 interrupted."""
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    sys.path.append(os.getcwd())  # where a user's own estimators are; Python looks beside this script only
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        return execute(sys.argv[1:])
+    except (config.BadInput, OSError) as error:
+        print("run.py:", " ".join(str(error).split()), file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted; what is measured is kept: `report.py FOLDER` gathers it", file=sys.stderr)
+        return INTERRUPTED
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ import json
 import os
 import platform
 import sys
-import tempfile
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -47,6 +46,7 @@ COLUMNS = [
     "reason",
     "key",
 ]
+UNFINISHED = ".part"
 PACKAGES = ["torch", "numpy", "scipy", "pandas", "seaborn", "matplotlib", "hydra-core", "scikit-learn"]
 
 
@@ -62,16 +62,16 @@ def content_key(parts: Any) -> str:
 def write_atomically(path: Path, data: bytes) -> None:
     """Write a file so that neither a reader nor a crash ever leaves half of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
-        file.write(data)
-    os.replace(file.name, path)
+    unfinished = path.with_name(f"{path.name}.{os.getpid()}{UNFINISHED}")
+    unfinished.write_bytes(data)
+    os.replace(unfinished, path)
 
 
 def check(folder: Path) -> None:
     """Raise NotAResultsFolder unless the folder is new, empty, or holds results of this version."""
     if folder.exists() and not folder.is_dir():
         raise NotAResultsFolder(f"out={folder}: it is a file; name a folder")
-    if not folder.is_dir() or not any(folder.iterdir()):
+    if not folder.is_dir() or all(path.suffix == UNFINISHED for path in folder.iterdir()):
         return
     try:
         found = json.loads((folder / "gradiometer.json").read_text())["version"]
@@ -98,31 +98,39 @@ def begin(folder: Path, configs: list[str], command: list[str]) -> None:
         write_atomically(folder / "configs" / f"{content_key(text)[:12]}.yaml", text.encode())
 
 
-def save(folder: Path, key: str, rows: list[dict[str, Any]], time: float) -> None:
+def save(folder: Path, key: str, rows: list[dict[str, Any]]) -> None:
     """Write a finished cell."""
-    write_atomically(folder / "cells" / f"{key}.json", json.dumps({"time": time, "rows": rows}).encode())
+    write_atomically(folder / "cells" / f"{key}.json", json.dumps(rows).encode())
 
 
-def read(folder: Path, key: str) -> list[dict[str, Any]] | None:
-    """The rows of a cell, or None if it is not there."""
-    path = folder / "cells" / f"{key}.json"
-    return json.loads(path.read_text())["rows"] if path.exists() else None
+def read(folder: Path, key: str) -> list[dict[str, Any]]:
+    """The rows of a cell; none if it is not there, or was left unreadable by a crash of the machine."""
+    try:
+        return json.loads((folder / "cells" / f"{key}.json").read_text())
+    except (FileNotFoundError, ValueError):
+        return []
+
+
+def reuse(folder: Path, key: str) -> None:
+    """Make a cell the latest one, which stands in the table."""
+    (folder / "cells" / f"{key}.json").touch()
 
 
 def gather(folder: Path) -> pd.DataFrame:
     """All cells of a folder as one tidy frame (one row a cell and group), also written to results.parquet.
 
-    Where a cell was measured with several settings, the latest stands in the table; the others' files stay.
+    Where a cell was measured with several settings, the one asked for last stands in the table; the others' files stay.
 
     Raises NotAResultsFolder if there is nothing to gather.
     """
     if not (folder / "gradiometer.json").exists():
         raise NotAResultsFolder(f"{folder} holds no results of Gradiometer")
-    cells = [json.loads(path.read_text()) for path in sorted((folder / "cells").glob("*.json"))]
+    paths = sorted((folder / "cells").glob("*.json"), key=lambda path: (path.stat().st_mtime_ns, path.name))
+    cells = [rows for path in paths if (rows := read(folder, path.stem))]
     if not cells:
         raise NotAResultsFolder(f"{folder} has no finished cell yet")
-    latest = {tuple(cell["rows"][0][name] for name in CELL): cell for cell in sorted(cells, key=lambda c: c["time"])}
-    frame = pd.DataFrame([row for cell in latest.values() for row in cell["rows"]]).reindex(columns=COLUMNS)
+    latest = {tuple(rows[0][name] for name in CELL): rows for rows in cells}
+    frame = pd.DataFrame([row for rows in latest.values() for row in rows]).reindex(columns=COLUMNS)
     frame = frame.sort_values(CELL, ignore_index=True, kind="stable")
     write_atomically(folder / "results.parquet", frame.to_parquet(index=False))
     return frame

@@ -39,16 +39,15 @@ def interval(total: Replicates, i: int, group: slice, pilot: Pilot) -> tuple[flo
     return variance, max(low * scale - floor, 0.0), high * scale + floor
 
 
-def widest(total: Replicates, groups: Groups, pilot: Pilot) -> float:
-    """Largest relative half-width over groups, without those whose variance is within rounding of zero."""
-    widths = [0.0]
+def spread(total: Replicates, groups: Groups, pilot: Pilot) -> tuple[float, float]:
+    """Largest relative half-width and kurtosis over the groups whose variance is not within rounding of zero."""
+    widths, heavy = [0.0], [0.0]
     for i, group in enumerate(groups.values()):
         variance, low, high = interval(total, i, group, pilot)
-        if low > 0:
-            widths.append((high - low) / 2 / variance)
-        elif high > 4 * float(pilot.rounding[group].sum()):
-            widths.append(float("inf"))
-    return max(widths)
+        if high > 4 * float(pilot.rounding[group].sum()):
+            widths.append((high - low) / 2 / variance if low > 0 else math.inf)
+            heavy.append(intervals.kurtosis(total.deviations.n, [float(s[i]) for s in total.deviations.sums]))
+    return max(widths), max(heavy)
 
 
 def rows(
@@ -63,15 +62,16 @@ def rows(
     n = total.gradient.n
     difference = (total.gradient.mean - exact.gradient).numpy(force=True)
     used = total.batch_counts > 0
-    batches = (total.batch_sums[used] / total.batch_counts[used, None]).numpy(force=True)
+    batches = (total.batch_sums[used] / total.batch_counts[used, None] - exact.batches[used]).numpy(force=True)
     seconds, seconds_error = chunk_seconds
     table: dict[str, Row] = {}
     for i, (name, group) in enumerate(groups.items()):
         variance, low, high = interval(total, i, group, pilot)
         sums = [float(s[i]) for s in total.deviations.sums]
-        noise = variance / n + float((exact.standard_error.square() + pilot.rounding)[group].sum())
-        bias, bias_low, bias_high, bias_p = intervals.bias(difference[group], batches[:, group], noise)
-        mean_square = float(total.gradient.mean[group].square().sum())
+        noise = variance / n + float(exact.variance[group].sum())
+        rounding = float(pilot.rounding[group].sum())
+        bias, bias_low, bias_high, bias_p = intervals.bias(difference[group], batches[:, group], noise, rounding)
+        signal = max(float(total.gradient.mean[group].square().sum()) - variance / n, 0.0)
         work = [v * pilot.evaluations for v in (variance, low, high)]
         time_low, time_high = intervals.product((variance, low, high), seconds, seconds_error)
         table[name] = {
@@ -90,7 +90,7 @@ def rows(
             "bias_high": bias_high,
             "bias_p": bias_p,
             "mse": variance + bias**2,
-            "snr": math.sqrt(max(mean_square - variance / n, 0.0) / variance) if variance > 0 else float("nan"),
+            "snr": math.sqrt(signal / variance) if variance > 0 else math.inf if signal > 0 else math.nan,
             "kurtosis": intervals.kurtosis(n, sums),
             "tail": intervals.tail_shape(total.largest[i].numpy(force=True), n),
             "seconds": seconds,

@@ -1,7 +1,6 @@
 """Runs the cells of a job, each into a file of its own, and skips those that are there."""
 
 import sys
-import time
 import traceback
 from collections.abc import Iterator
 from itertools import product
@@ -24,16 +23,17 @@ def cells(job: Job) -> Iterator[tuple[str, int, int]]:
 def finished(job: Job, key: str) -> bool:
     """Whether a cell needs no run; a failed one does, so that a mended estimator is tried again."""
     rows = store.read(job.out, key)
-    return rows is not None and rows[0]["status"] != "failed"
+    return bool(rows) and rows[0]["status"] != "failed"
 
 
 def run(job: Job, bar: tqdm) -> None:
     """Measure the unfinished cells of a job; a cell that fails becomes a row with its reason."""
     for key, latent_dim, num_samples in cells(job):
         bar.set_description(f"{job.estimator_name} · {job.problem_name} D={latent_dim} S={num_samples}")
-        if not finished(job, key):
-            rows = [row | {"key": key} for row in run_cell(job, latent_dim, num_samples)]
-            store.save(job.out, key, rows, time.time())
+        if finished(job, key):
+            store.reuse(job.out, key)
+        else:
+            store.save(job.out, key, [row | {"key": key} for row in run_cell(job, latent_dim, num_samples)])
             bar.update()
 
 

@@ -20,7 +20,7 @@ CHOICES = {
 }
 BIASED = {"naive"}
 
-ESTIMATORS = {name: instantiate(config) for name, config in CHOICES["estimator"].items()}
+ESTIMATORS = {name: instantiate(config, _partial_=True) for name, config in CHOICES["estimator"].items()}
 ESTIMATORS["score_constant"] = partial(score, baseline=partial(constant, value=3.0))
 UNBIASED = {name: estimator for name, estimator in ESTIMATORS.items() if name not in BIASED}
 

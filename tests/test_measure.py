@@ -33,7 +33,8 @@ def untimed(rows):
 def test_variance_intervals_cover_the_exact_variance(problem):
     """At precision 0.1, all estimators, points, groups and 8 seeds together: binomial test of 92 % at 1e-4.
 
-    The rows of a cell are correlated, so that the true false-alarm rate is somewhat higher; a coverage of 85 % fails.
+    The rows of a cell are correlated, so that the true false-alarm rate is somewhat higher. A coverage of 80 % fails
+    in 97 % of runs; light tails only, see `intervals.mean_interval` for heavier ones.
     """
     problem = PROBLEMS[problem]()
     hits = rows = 0
@@ -63,7 +64,7 @@ def test_variance_intervals_cover_the_exact_variance(problem):
 @pytest.mark.parametrize("name", [*UNBIASED, "naive"])
 @pytest.mark.parametrize("kl", ["analytic", "mc"])
 def test_only_naive_is_reported_biased_and_only_in_the_encoder(name, kl):
-    """p < 1e-5 is called biased: a false alarm once in 25,000 runs of this list of 24; naive's p is 0."""
+    """p < 1e-5 is called biased: a false alarm once in 3,000 runs of this list of 32 tests; naive's p is 0."""
     estimator = naive if name == "naive" else UNBIASED[name]
     rows = measure(estimator, LinearVAE(3, batch_size=4, kl=kl), num_samples=4, **QUICK)
     biased = {row["group"] for row in rows if row["bias_p"] < 1e-5}
@@ -201,8 +202,11 @@ def test_precision_is_reached_or_the_row_says_that_it_was_not():
     assert "not 0.01" in short[0]["reason"]
 
 
-def test_max_replicates_below_a_chunk_is_kept_to():
-    assert measure(reparam, Quadratic(1), min_replicates=50, max_replicates=60)[0]["replicates"] == 60
+@pytest.mark.parametrize(("fewest", "most"), [(2, 2), (50, 60), (5000, 6000), (4097, 4097), (100, 5000)])
+def test_bounds_of_replicates_are_kept(fewest, most):
+    row = measure(reparam, Quadratic(1), min_replicates=fewest, max_replicates=most, precision=0.9)[0]
+    assert fewest - 1 <= row["replicates"] <= most
+    assert 0 <= row["bias_p"] <= 1
 
 
 def test_a_point_may_be_any_parameters():
@@ -214,11 +218,11 @@ def test_a_point_may_be_any_parameters():
 
 
 def test_float32_and_float64_agree():
-    """The same variance within both intervals, and each row says its dtype."""
-    one, other = (measure(reparam, LinearVAE(2).to(dtype), **QUICK)[0] for dtype in (torch.float32, torch.float64))
+    """Variances within 15 %: 5 standard errors of their difference; and each row says its dtype."""
+    settings = QUICK | {"min_replicates": 4000}
+    one, other = (measure(reparam, LinearVAE(2).to(dtype), **settings)[0] for dtype in (torch.float32, torch.float64))
     assert (one["dtype"], other["dtype"]) == ("float32", "float64")
-    assert one["variance_low"] < other["variance_high"]
-    assert other["variance_low"] < one["variance_high"]
+    assert one["variance"] == pytest.approx(other["variance"], rel=0.15)
     assert one["gradient_norm"] == pytest.approx(other["gradient_norm"], rel=1e-5)
 
 
@@ -233,7 +237,7 @@ def test_the_reference_of_a_vae_is_sampled_once_with_its_error(monkeypatch):
     problem = VAE(2)
     first = reference_gradient(problem, problem.at("init"))
     assert first.source == "reference"
-    assert 0 < first.standard_error.norm() < 0.1 * first.gradient.norm()
+    assert 0 < first.variance.sum().sqrt() < 0.1 * first.gradient.norm()
     monkeypatch.setattr("benchmarks.reference._long_run", None)
     assert reference_gradient(VAE(2), problem.at("init")).gradient.equal(first.gradient)
     with pytest.raises(TypeError):
@@ -247,11 +251,74 @@ def test_the_long_run_agrees_with_the_exact_gradient(monkeypatch):
     exact = reference_gradient(problem, problem.at("near"))
     monkeypatch.setattr(LinearVAE, "value", Problem.value)
     sampled = reference_gradient(problem, problem.at("near"))
-    noisy = sampled.standard_error > 0
-    z = (sampled.gradient - exact.gradient)[noisy] / sampled.standard_error[noisy]
+    noisy = sampled.variance > 0
+    z = (sampled.gradient - exact.gradient)[noisy] / sampled.variance[noisy].sqrt()
     assert (exact.source, sampled.source) == ("exact", "reference")
     assert z.abs().max() < 5
-    assert sampled.standard_error.norm() < 0.01 * exact.gradient.norm()
+    assert sampled.variance.sum().sqrt() < 0.01 * exact.gradient.norm()
+
+
+def test_the_interval_of_a_bias_has_the_error_of_a_sampled_reference_in_it(monkeypatch):
+    """Naive against 100 sampled references: binomial test of 90 % at 1e-4. Without that error it covers 5 %."""
+    monkeypatch.setattr("benchmarks.reference.DRAWS", 2**12)
+    monkeypatch.setattr("benchmarks.reference._identity", lambda problem, point: None)
+    problem = PROBLEMS["linear_vae_small"]()
+    point = problem.at("init")
+    missed = naive_bias(problem, point)
+    monkeypatch.setattr(LinearVAE, "value", Problem.value)
+    hits = 0
+    for seed in range(100):
+        monkeypatch.setattr("benchmarks.reference.stream", lambda name, seed=seed: 7_000_000 * seed)
+        row = measure(naive, problem, **QUICK)[0]
+        assert row["gradient_source"] == "reference"
+        hits += row["bias_low"] <= missed <= row["bias_high"]
+    assert stats.binomtest(hits, 100, 0.9, alternative="less").pvalue > 1e-4
+
+
+def naive_bias(problem, point):
+    """Norm of naive's bias in the encoder: what the exact gradient has beyond the analytic KL's."""
+    params = leaf(point, 1)
+    known = grad(problem.known(params)[None], params)[0]
+    return float((reference_gradient(problem, point).gradient - known)[problem.groups["encoder"]].norm())
+
+
+class Inner(torch.nn.Module):
+    def __init__(self, k):
+        super().__init__()
+        self.k = k
+
+
+class Outer(Problem):
+    """Its only constant is in a module inside it; no exact objective."""
+
+    groups = {"shift": slice(0, 1)}
+    points = ("here",)
+
+    def __init__(self, k):
+        super().__init__()
+        self.inner = Inner(k)
+
+    def at(self, point):
+        return torch.tensor([0.5])
+
+    def q(self, params):
+        return torch.distributions.Normal(params[:, 0], 1.0)
+
+    def f(self, z, q, params):
+        return self.inner.k * z.square()
+
+
+def test_two_problems_do_not_share_a_reference(monkeypatch):
+    monkeypatch.setattr("benchmarks.reference.DRAWS", 2**14)
+    norms = [float(reference_gradient(Outer(k), torch.tensor([0.5])).gradient.norm()) for k in (1.0, 5.0)]
+    assert norms == pytest.approx([1.0, 5.0], rel=0.05)
+
+
+def test_a_problem_without_source_is_measured_too(monkeypatch):
+    """As one typed at a prompt: its reference is not kept."""
+    monkeypatch.setattr("benchmarks.reference.DRAWS", 2**12)
+    monkeypatch.setattr(Outer, "__module__", "__nowhere__")
+    assert measure(reparam, Outer(1.0), point="here", **QUICK)[0]["status"] == "ok"
 
 
 def test_what_an_estimator_may_not_return():
@@ -269,10 +336,17 @@ def test_what_an_estimator_may_not_return():
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"num_samples": 0}, {"precision": 2}, {"min_replicates": 1}, {"time_budget": 0}, {"point": "nowhere"}],
+    [
+        {"num_samples": 0},
+        {"precision": 2},
+        {"min_replicates": 1},
+        {"time_budget": 0},
+        {"point": "nowhere"},
+        {"point": torch.zeros(3)},
+    ],
 )
 def test_arguments_out_of_range(wrong):
-    with pytest.raises(ValueError, match=r"need num_samples|point=nowhere: choose from init"):
+    with pytest.raises(ValueError, match=r"need num_samples|point=nowhere: choose from init|point has shape"):
         measure(reparam, Quadratic(2), **wrong)
 
 

@@ -89,6 +89,11 @@ def test_a_diagonal_and_its_matrix_are_one_problem():
         torch.testing.assert_close(vector.at(point), matrix.at(point))
 
 
+def test_integers_will_do():
+    problem = Quadratic(2, A=torch.tensor([[2, 0], [0, 1]]), b=torch.tensor([1, 2]), c=3)
+    assert problem.value(problem.at("init")[None]).dtype == torch.float64
+
+
 def test_training_raises_the_elbo_and_is_repeatable():
     """By far more than the noise of 4,000 draws: the gain is above 100 nats, the standard error below 1."""
 

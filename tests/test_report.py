@@ -52,14 +52,14 @@ def row(estimator="score", latent_dim=2, num_samples=1, group="all", **values):
 def folder(tmp_path):
     store.begin(tmp_path, [], ["run.py"])
     biased = {"bias": 0.5, "bias_low": 0.4, "bias_high": 0.6, "bias_p": 1e-9}
-    for time, estimator in enumerate(("score", "naive")):
+    for estimator in ("score", "naive"):
         for latent_dim in (2, 8):
             for num_samples in (1, 4):
                 values = biased if estimator == "naive" else {}
                 rows = [row(estimator, latent_dim, num_samples, g, **values) for g in ("loc", "all")]
-                store.save(tmp_path, rows[0]["key"], rows, time)
+                store.save(tmp_path, rows[0]["key"], rows)
     failed = {name: row("broken")[name] for name in (*store.CELL, "group", "key")}
-    store.save(tmp_path, "broken", [failed | {"status": "failed", "reason": "RuntimeError: <boom>"}], 0.0)
+    store.save(tmp_path, "broken", [failed | {"status": "failed", "reason": "RuntimeError: <boom>"}])
     return tmp_path
 
 
@@ -74,25 +74,28 @@ def test_load_is_tidy_and_says_what_is_biased(folder):
 def test_verdicts_are_corrected_for_their_number(tmp_path):
     """One p of 0.005 among 100 is no finding; alone it is."""
     store.begin(tmp_path, [], [])
-    store.save(tmp_path, "0", [row(seed=0, bias_p=0.005)], 0.0)
+    store.save(tmp_path, "0", [row(seed=0, bias_p=0.005)])
     assert list(report.load(tmp_path)["verdict"]) == ["biased"]
     for seed in range(1, 100):
-        store.save(tmp_path, str(seed), [row(seed=seed)], 0.0)
+        store.save(tmp_path, str(seed), [row(seed=seed)])
     assert set(report.load(tmp_path)["verdict"]) == {"no bias found"}
 
 
-def test_the_latest_measurement_of_a_cell_stands_and_the_other_is_kept(tmp_path):
+def test_what_was_asked_for_last_stands_and_the_other_is_kept(tmp_path):
     store.begin(tmp_path, [], [])
-    store.save(tmp_path, "new", [row(variance=2.0)], 2.0)
-    store.save(tmp_path, "old", [row(variance=1.0)], 1.0)
+    store.save(tmp_path, "one", [row(variance=1.0)])
+    store.save(tmp_path, "two", [row(variance=2.0)])
     assert list(store.gather(tmp_path)["variance"]) == [2.0]
+    store.reuse(tmp_path, "one")
+    assert list(store.gather(tmp_path)["variance"]) == [1.0]
     assert len(list((tmp_path / "cells").iterdir())) == 2
 
 
 def test_gathering_does_not_read_half_a_cell(tmp_path):
     store.begin(tmp_path, [], [])
-    store.save(tmp_path, "a", [row()], 0.0)
-    (tmp_path / "cells" / "tmp123.part").write_text('{"rows": [')
+    store.save(tmp_path, "a", [row()])
+    (tmp_path / "cells" / "b.json.123.part").write_text('{"rows": [')
+    (tmp_path / "cells" / "c.json").write_text("")
     assert len(store.gather(tmp_path)) == 1
 
 
@@ -112,7 +115,7 @@ def test_the_page_is_one_file_with_every_figure_failure_and_number(folder, capsy
 def test_a_page_of_failures_alone(tmp_path):
     store.begin(tmp_path, [], [])
     failed = {name: row()[name] for name in (*store.CELL, "group", "key")}
-    store.save(tmp_path, "x", [failed | {"status": "failed", "reason": "why"}], 0.0)
+    store.save(tmp_path, "x", [failed | {"status": "failed", "reason": "why"}])
     report.write(tmp_path)
     assert "why" in (tmp_path / "report.html").read_text()
     assert not (tmp_path / "figures").exists()
@@ -120,9 +123,45 @@ def test_a_page_of_failures_alone(tmp_path):
 
 def test_the_legend_has_the_fitted_slope_and_the_axes_are_logarithmic():
     frame = pd.DataFrame([row(latent_dim=d) for d in (2, 4, 8)])
-    ax = plots.scaling(frame, plt.figure().add_subplot(), "latent_dim", "variance")
+    ax = plots.scaling(frame, plt.figure().add_subplot(), plots.looks_of(["score"]), "latent_dim", "variance")
     assert ax.get_legend().get_texts()[0].get_text() == "score, $D$$^{2.00}$"
     assert (ax.get_xscale(), ax.get_yscale()) == ("log", "log")
+    plt.close("all")
+
+
+def test_an_estimator_looks_the_same_in_every_panel_and_unlike_the_others():
+    looks = plots.looks_of([f"f{i}" for i in range(24)])
+    assert list(looks)[:3] == ["f0", "f1", "f2"]
+    assert len({(look["color"], look["marker"], look["ls"]) for look in looks.values()}) == 24
+    frame = pd.DataFrame([row(name, d) for name in ("f7", "f9") for d in (2, 4)])
+    ax = plots.scaling(frame, plt.figure().add_subplot(), looks, "latent_dim", "variance")
+    assert [line.get_color() for line in ax.lines] == [looks[name]["color"] for name in ("f7", "f9")]
+    plt.close("all")
+
+
+def test_variance_is_drawn_at_a_size_where_all_estimators_have_some():
+    """score_loo has no S = 1, the smallest; naive has no variance, and the caption says so."""
+    rows = [row("score", d, s) for d in (2, 4) for s in (1, 2)] + [row("score_loo", d, 2) for d in (2, 4)]
+    rows += [row("naive", d, 2, variance=0.0) for d in (2, 4)]
+    made = {name: (text, figure) for name, text, figure in plots.figures(pd.DataFrame(rows))}
+    text, figure = made["variance-latent_dim-quadratic-init-0-cpu-float32"]
+    assert "S = 2" in text
+    assert "for want of a variance: naive" in text
+    assert len(figure.axes[0].lines) == 2
+    plt.close("all")
+
+
+def test_bias_is_absolute_where_the_gradient_is_nothing_but_rounding():
+    for norm, label in ((1.0, "bias / norm of the exact gradient"), (1e-12, "norm of the bias")):
+        frame = pd.DataFrame([row(gradient_norm=norm)])
+        (figure,) = [figure for name, _, figure in plots.figures(frame) if name.startswith("bias")]
+        assert figure.axes[0].get_xlabel() == label
+    plt.close("all")
+
+
+def test_a_label_with_a_path_in_it_is_no_path():
+    (name,) = [name for name, _, _ in plots.figures(pd.DataFrame([row(problem="p(path=/a/b c)")]))]
+    assert name == "bias-p_path=_a_b_c_-init-0-cpu-float32"
     plt.close("all")
 
 

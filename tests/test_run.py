@@ -37,6 +37,14 @@ def boom(problem, params, num_samples=1):
 def fine(problem, params, num_samples=1, scale=1.0):
     return scale * torch.randn_like(params)
 
+class Remembers(torch.nn.Module):
+    def __init__(self, decay=0.9):
+        super().__init__()
+        self.decay = decay
+
+    def forward(self, problem, params, num_samples=1):
+        return torch.randn_like(params)
+
 class Coins(Problem):
     groups = {"logits": slice(0, 2)}
     points = ("init",)
@@ -171,6 +179,46 @@ def test_ones_own_estimator_and_problem_need_no_registry(run, folder):
     assert set(frame["problem"]) == {"Coins"}
 
 
+def test_an_estimator_in_the_current_folder_is_found(run, folder):
+    command = [sys.executable, str(ROOT / "benchmarks" / "run.py"), "estimator._target_=mine.fine", *SMALL, "out=o"]
+    made = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    assert (made.returncode, made.stderr) == (0, "")
+    assert set(load(folder / "o")["estimator"]) == {"fine"}
+
+
+def test_an_estimator_may_be_a_class_that_remembers(run, folder):
+    status, _, err = run(["estimator._target_=mine.Remembers", *SMALL, "out=o"])
+    assert status == 0, err
+    assert set(load(folder / "o")["estimator"]) == {"Remembers"}
+
+
+def test_an_edited_estimator_is_measured_again(run, folder):
+    arguments = ["estimator._target_=mine.fine", *SMALL, "out=o"]
+    assert "0 measured before" in run(arguments)[1]
+    assert "1 measured before" in run(arguments)[1]
+    (folder / "mine.py").write_text(MINE.replace("return scale *", "return 2 * scale *"))
+    assert "0 measured before" in run(arguments)[1]
+
+
+def test_the_table_has_what_was_asked_for_last(run, folder):
+    sizes = {}
+    for low in (100, 5000, 100):
+        assert run(["estimator=reparam", *SMALL, f"min_replicates={low}", "out=o"])[0] == 0
+        sizes.setdefault(low, set()).add(int(load(folder / "o")["replicates"].iloc[0]))
+    assert [len(found) for found in sizes.values()] == [1, 1]
+    assert sizes[100] != sizes[5000]
+
+
+def test_odd_places(run, folder):
+    for arguments, place in (
+        (["out='it\\'s here'"], "it's here"),
+        (["out=deep/er/", "hydra.job.chdir=true"], "deep/er"),
+    ):
+        status, _, err = run(["estimator=reparam", *SMALL, *arguments])
+        assert status == 0, err
+        assert (folder / place / "report.html").stat().st_mode & 0o044
+
+
 def test_a_folder_of_ones_own_yaml(run, folder):
     (folder / "conf" / "estimator").mkdir(parents=True)
     (folder / "conf" / "estimator" / "noise.yaml").write_text("_target_: mine.fine\n_partial_: true\nscale: 1.0\n")
@@ -220,6 +268,10 @@ BAD = {
     "problem.kl=foo": "kl=foo: choose from analytic, mc",
     "estimator._target_=nowhere.fn": "No module named 'nowhere'",
     "latent_dim=[2": "no viable alternative at input '[2'",
+    "+estimator.nope=3": "got an unexpected keyword argument 'nope'",
+    "estimator._target_=math.sin": "cannot be called as (problem, params, num_samples=S)",
+    "-m compile=true,false": "two jobs would fill the same cells of score on linear_vae",
+    "problem.noise_variance=-1": "noise_variance=-1: it must be positive",
     "out=mine.py": "it is a file; name a folder",
     "out=.": "it is not empty and holds no results of Gradiometer",
     "out=old": "it holds results of version 0.0.1",
@@ -235,6 +287,12 @@ def test_bad_input_gets_one_line_and_exit_status_2_before_anything_runs(run, fol
         assert said in err, arguments
         assert err.count("\n") == 1, err
         assert sorted(folder.rglob("*")) == before, arguments
+
+
+def test_a_launcher_that_is_not_there_is_bad_input(run):
+    status, _, err = run(["-m", "hydra/launcher=nowhere", *SMALL, "out=o"])
+    assert status == 2
+    assert "unknown hydra/launcher 'nowhere': choose from basic" in err
 
 
 def test_cuda_is_refused_where_there_is_none(run, folder):

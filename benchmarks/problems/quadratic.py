@@ -1,5 +1,7 @@
 """The quadratic cost under a diagonal Gaussian: everything about it is known."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
@@ -45,11 +47,11 @@ class Quadratic(Problem):
         zeros = torch.zeros(D, dtype=torch.float64)
         if c is None:
             c = float(D) if b is None else 0.0
-        self.A = nn.Buffer(torch.as_tensor(2.0 if A is None else A))
-        self.b = nn.Buffer(zeros - 2 if b is None else b)
-        self.c = nn.Buffer(torch.as_tensor(c, dtype=torch.float64))
-        self.loc = nn.Buffer(zeros if loc is None else loc)
-        self.log_scale = nn.Buffer(zeros if log_scale is None else log_scale)
+        self.A = nn.Buffer(torch.as_tensor(2.0 if A is None else A).double())
+        self.b = nn.Buffer(zeros - 2 if b is None else b.double())
+        self.c = nn.Buffer(torch.as_tensor(c).double())
+        self.loc = nn.Buffer(zeros if loc is None else loc.double())
+        self.log_scale = nn.Buffer(zeros if log_scale is None else log_scale.double())
         for name, value, allowed in (
             ("A", self.A, [(), (D,), (D, D)]),
             ("b", self.b, [(D,)]),
@@ -60,13 +62,12 @@ class Quadratic(Problem):
             if tuple(value.shape) not in allowed:
                 raise ValueError(f"{name} has shape {tuple(value.shape)}; allowed: {allowed}")
         self.groups = slices(loc=D, log_scale=D)
-        self.double()
 
     def at(self, point: str) -> Tensor:
         stationary = torch.linalg.lstsq(self._matrix(), -self.b[:, None]).solution[:, 0]
         away, shrink = {"init": (1.0, 1.0), "near": (0.1, 0.1), "far": (10.0, 1.0)}[point]
         loc = self.loc if away == 1 else stationary + away * (self.loc - stationary)
-        return torch.cat([loc, self.log_scale + torch.tensor(shrink).log()])
+        return torch.cat([loc, self.log_scale + math.log(shrink)])
 
     def q(self, params: Tensor) -> Distribution:
         loc, log_scale = params.chunk(2, dim=-1)

@@ -13,6 +13,9 @@ from benchmarks.problems.elbo import ELBO, KL
 from benchmarks.problems.parts import digits, fan_in_normal, flatten, slices, unflatten
 from estimators.core import grad
 
+LEARNING_RATE = 3e-3
+DRAWS_A_STEP = 4
+
 Likelihood = Literal["bernoulli", "gaussian"]
 
 
@@ -97,6 +100,7 @@ class VAE(ELBO):
 
     def _trained(self) -> Tensor:
         parts = ["VAE.trained", self.kl, self.likelihood, self.noise_variance, self.train_steps, self.shapes]
+        parts += [LEARNING_RATE, DRAWS_A_STEP]
         exact = copy.deepcopy(self).double().cpu()
         return cached([*parts, exact.x.tolist()], exact._train).to(self.init)
 
@@ -104,10 +108,10 @@ class VAE(ELBO):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             params = self.init[None].clone().requires_grad_()
-            adam = torch.optim.Adam([params], lr=3e-3, maximize=True)
+            adam = torch.optim.Adam([params], lr=LEARNING_RATE, maximize=True)
             for _ in range(self.train_steps):
                 q = self.q(params)
-                params.grad = grad(self.f(q.rsample((4,)), q, params) + self.known(params), params)
+                params.grad = grad(self.f(q.rsample((DRAWS_A_STEP,)), q, params) + self.known(params), params)
                 adam.step()
         return params.detach()[0]
 
