@@ -83,7 +83,7 @@ def scaling(frame: pd.DataFrame, ax: Axes, looks: Looks, x: str, y: str) -> Axes
         ax.yaxis.set_minor_formatter(NullFormatter())
     ax.set(xlabel=LABELS[x], ylabel=LABELS[y])
     if ax.lines:
-        ax.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.22))
+        ax.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.22), handlelength=3)
     return ax
 
 
