@@ -42,7 +42,7 @@ class Config:
     precision: float = 0.05
     min_replicates: int = 2000
     max_replicates: int = 1_000_000
-    time_budget: float = 10.0
+    time_budget: float = 30.0
     out: str = "results/${now:%Y-%m-%d_%H-%M-%S}"
 
 
@@ -109,23 +109,7 @@ def read(cfg: DictConfig) -> Job:
         BadInput: a value out of bounds, a target that cannot be loaded, an unknown point, an unusable `out`.
     """
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
-    for name, holds, allowed in (
-        ("seed", config["seed"] >= 0, "an integer >= 0"),
-        ("dtype", config["dtype"] in DTYPES, " or ".join(DTYPES)),
-        ("device", config["device"] in ("cpu", "cuda"), "cpu or cuda"),
-        ("precision", 0 < config["precision"] < 1, "a number between 0 and 1"),
-        ("min_replicates", config["min_replicates"] >= 2, "an integer >= 2"),
-        (
-            "max_replicates",
-            config["max_replicates"] >= config["min_replicates"],
-            f"an integer >= min_replicates, {config['min_replicates']}",
-        ),
-        ("time_budget", config["time_budget"] > 0, "seconds > 0"),
-    ):
-        if not holds:
-            raise BadInput(f"{name}={config[name]}: it must be {allowed}")
-    if config["device"] == "cuda" and not torch.cuda.is_available():
-        raise BadInput("device=cuda: this machine has no CUDA device that torch can use; it must be cpu")
+    _check_bounds(config)
     shipped = _as_shipped()
     job = Job(
         config=config,
@@ -155,6 +139,27 @@ def read(cfg: DictConfig) -> Job:
     if config["point"] not in problem.points:
         raise BadInput(f"point={config['point']}: {job.problem_name} has {', '.join(problem.points)}")
     return job
+
+
+def _check_bounds(config: dict[str, Any]) -> None:
+    """Raise BadInput for a key that is out of bounds."""
+    for name, holds, allowed in (
+        ("seed", config["seed"] >= 0, "an integer >= 0"),
+        ("dtype", config["dtype"] in DTYPES, " or ".join(DTYPES)),
+        ("device", config["device"] in ("cpu", "cuda"), "cpu or cuda"),
+        ("precision", 0 < config["precision"] < 1, "a number between 0 and 1"),
+        ("min_replicates", config["min_replicates"] >= 2, "an integer >= 2"),
+        (
+            "max_replicates",
+            config["max_replicates"] >= config["min_replicates"],
+            f"an integer >= min_replicates, {config['min_replicates']}",
+        ),
+        ("time_budget", config["time_budget"] > 0, "seconds > 0"),
+    ):
+        if not holds:
+            raise BadInput(f"{name}={config[name]}: it must be {allowed}")
+    if config["device"] == "cuda" and not torch.cuda.is_available():
+        raise BadInput("device=cuda: this machine has no CUDA device that torch can use; it must be cpu")
 
 
 def _sizes(name: str, value: Any) -> list[int]:

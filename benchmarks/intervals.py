@@ -99,14 +99,23 @@ def kurtosis(n: int, sums: Sequence[float]) -> float:
 
 
 def tail_shape(largest: Array, n: int) -> float:
-    """Shape k of a generalised Pareto fit to the largest of n values (Pickands 1975; Vehtari et al. 2024).
+    """Shape k of a generalised Pareto fit to the largest of n values (Zhang and Stephens 2009; Vehtari et al. 2024).
 
-    k >= 1: no mean; k >= 1/2: no variance; k <= 0: a light or bounded tail. nan below 25 values.
+    Of a true Pareto tail: k >= 1, no mean; k >= 1/2, no variance; k <= 0, light or bounded. It is the tail as far as
+    it was seen: a polynomial of Gaussians has all moments and may look like k = 1. nan below 25 values or if they tie.
 
     largest: descending; the fit takes min(n/5, 3 sqrt(n)) of them, as Pareto-smoothed importance sampling does.
     """
     m = min(len(largest) - 1, n // 5, int(3 * np.sqrt(n)))
-    if m < 25 or not largest[0] > largest[m]:
+    if m < 25 or not largest[m // 2] > largest[m]:
         return float("nan")
-    excess = largest[:m] - largest[m]
-    return float(stats.genpareto.fit(excess / excess.mean(), floc=0)[0])
+    x = (largest[:m] - largest[m])[::-1]
+    candidates = 30 + int(np.sqrt(m))
+    quartile = x[int(m / 4 + 0.5) - 1]
+    if not quartile > 0:
+        return float("nan")
+    theta = 1 / x[-1] + (1 - np.sqrt(candidates / (np.arange(candidates) + 0.5))) / (3 * quartile)
+    k = np.log1p(-theta[:, None] * x).mean(1)
+    likelihood = m * (np.log(-theta / k) - k - 1)
+    weight = np.exp(likelihood - likelihood.max())
+    return float(np.log1p(-(theta @ weight / weight.sum()) * x).mean())

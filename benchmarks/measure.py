@@ -34,7 +34,7 @@ def measure(
     precision: float = 0.05,
     min_replicates: int = 2000,
     max_replicates: int = 1_000_000,
-    time_budget: float = 10.0,
+    time_budget: float = 30.0,
     compile: bool = False,
     estimator_name: str | None = None,
     problem_name: str | None = None,
@@ -74,13 +74,7 @@ def measure(
     """
     if num_samples < 1 or not 0 < precision < 1 or not 2 <= min_replicates <= max_replicates or not time_budget > 0:
         raise ValueError("need num_samples >= 1, 0 < precision < 1, 2 <= min_replicates <= max_replicates, budget > 0")
-    if isinstance(point, str) and point not in problem.points:
-        raise ValueError(f"point={point}: choose from {', '.join(problem.points)}")
-    where = problem.at(point) if isinstance(point, str) else point.detach()
-    if not isinstance(point, str) and where.shape != problem.at(problem.points[0]).shape:
-        raise ValueError(
-            f"point has shape {tuple(where.shape)}; it must be {tuple(problem.at(problem.points[0]).shape)}"
-        )
+    where = _place(problem, point)
     event = problem.q(leaf(where, 1)).event_shape
     cell: Row = {
         "estimator": estimator_name or _name(estimator),
@@ -118,6 +112,18 @@ def measure(
         cell | {"group": name} | row | {"status": status, "reason": reason}
         for name, row in summary.rows(total, groups, pilot, exact, *seconds).items()
     ]
+
+
+def _place(problem: Problem, point: str | Tensor) -> Tensor:
+    """The parameters (P,) that a point names or is."""
+    if isinstance(point, str):
+        if point not in problem.points:
+            raise ValueError(f"point={point}: choose from {', '.join(problem.points)}")
+        return problem.at(point)
+    shape = problem.at(problem.points[0]).shape
+    if point.shape != shape:
+        raise ValueError(f"point has shape {tuple(point.shape)}; it must be {tuple(shape)}")
+    return point.detach()
 
 
 def _pilot(chunks: Chunks) -> Pilot:

@@ -63,7 +63,6 @@ def rows(
     difference = (total.gradient.mean - exact.gradient).numpy(force=True)
     used = total.batch_counts > 0
     batches = (total.batch_sums[used] / total.batch_counts[used, None] - exact.batches[used]).numpy(force=True)
-    seconds, seconds_error = chunk_seconds
     table: dict[str, Row] = {}
     for i, (name, group) in enumerate(groups.items()):
         variance, low, high = interval(total, i, group, pilot)
@@ -72,8 +71,7 @@ def rows(
         rounding = float(pilot.rounding[group].sum())
         bias, bias_low, bias_high, bias_p = intervals.bias(difference[group], batches[:, group], noise, rounding)
         signal = max(float(total.gradient.mean[group].square().sum()) - variance / n, 0.0)
-        work = [v * pilot.evaluations for v in (variance, low, high)]
-        time_low, time_high = intervals.product((variance, low, high), seconds, seconds_error)
+        time_low, time_high = intervals.product((variance, low, high), *chunk_seconds)
         table[name] = {
             "replicates": n,
             "evaluations": pilot.evaluations,
@@ -93,12 +91,12 @@ def rows(
             "snr": math.sqrt(signal / variance) if variance > 0 else math.inf if signal > 0 else math.nan,
             "kurtosis": intervals.kurtosis(n, sums),
             "tail": intervals.tail_shape(total.largest[i].numpy(force=True), n),
-            "seconds": seconds,
+            "seconds": chunk_seconds[0],
             "latency": alone[0],
-            "work_variance": work[0],
-            "work_variance_low": work[1],
-            "work_variance_high": work[2],
-            "work_variance_time": variance * seconds,
+            "work_variance": variance * pilot.evaluations,
+            "work_variance_low": low * pilot.evaluations,
+            "work_variance_high": high * pilot.evaluations,
+            "work_variance_time": variance * chunk_seconds[0],
             "work_variance_time_low": time_low,
             "work_variance_time_high": time_high,
         }
