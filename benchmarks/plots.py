@@ -69,8 +69,10 @@ def scaling(frame: pd.DataFrame, ax: Axes, looks: Looks, x: str, y: str) -> Axes
         rows = frame[(frame["estimator"] == name) & (frame[y] > 0)].sort_values(x)
         if rows.empty:
             continue
-        exponent = slope(rows[x], rows[y])
+        known = rows[rows[f"{y}_low"] > 0] if f"{y}_low" in rows else rows
+        exponent = slope(known[x], known[y])
         label = f"{name}, {SYMBOLS[x]}$^{{{exponent:.2f}}}$" if np.isfinite(exponent) else name
+        label += " (0 within rounding)" if known.empty else ""
         ax.plot(rows[x], rows[y], lw=1.2, label=label, **look)
         if f"{y}_low" in rows:
             ax.fill_between(rows[x], rows[f"{y}_low"], rows[f"{y}_high"], color=look["color"], alpha=0.25, lw=0)

@@ -139,6 +139,13 @@ def test_an_estimator_looks_the_same_in_every_panel_and_unlike_the_others():
     plt.close("all")
 
 
+def test_a_variance_within_rounding_of_zero_has_no_exponent():
+    frame = pd.DataFrame([row(latent_dim=d, variance=1e-30 * d, variance_low=0.0, variance_high=1e-9) for d in (2, 4)])
+    ax = plots.scaling(frame, plt.figure().add_subplot(), plots.looks_of(["score"]), "latent_dim", "variance")
+    assert ax.get_legend().get_texts()[0].get_text() == "score (0 within rounding)"
+    plt.close("all")
+
+
 def test_variance_is_drawn_at_a_size_where_all_estimators_have_some():
     """score_loo has no S = 1, the smallest; naive has no variance, and the caption says so."""
     rows = [row("score", d, s) for d in (2, 4) for s in (1, 2)] + [row("score_loo", d, 2) for d in (2, 4)]
