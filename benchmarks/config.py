@@ -19,6 +19,7 @@ from benchmarks.engine import Estimator
 from estimators.core import Problem, Unsupported
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
+CELL_KEYS = ("point", "seed", "device", "dtype")
 MEASURING = (engine, intervals, measure, moments, reference, summary)
 
 
@@ -126,10 +127,9 @@ def read(cfg: DictConfig) -> Job:
     except store.NotAResultsFolder as error:
         raise BadInput(str(error)) from error
     except Exception as error:
-        cause = error.__cause__ if isinstance(error, InstantiationException) and error.__cause__ else error
-        if isinstance(cause, Unsupported):
+        if isinstance(cause(error), Unsupported):
             return job
-        raise BadInput(" ".join(str(cause).split())) from error
+        raise BadInput(" ".join(str(cause(error)).split())) from error
     try:
         function, options = (estimator.func, estimator.keywords) if isinstance(estimator, partial) else (estimator, {})
         inspect.signature(function).bind(problem, None, num_samples=1, **options)
@@ -139,6 +139,11 @@ def read(cfg: DictConfig) -> Job:
     if config["point"] not in problem.points:
         raise BadInput(f"point={config['point']}: {job.problem_name} has {', '.join(problem.points)}")
     return job
+
+
+def cause(error: Exception) -> BaseException:
+    """What went wrong in a function or class that Hydra called, without Hydra's own words around it."""
+    return error.__cause__ if isinstance(error, InstantiationException) and error.__cause__ else error
 
 
 def _check_bounds(config: dict[str, Any]) -> None:

@@ -15,6 +15,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, NullLocator
 
+from benchmarks import store
+
 LABELS = {
     "latent_dim": "latent dimension $D$",
     "num_samples": "samples $S$",
@@ -133,7 +135,8 @@ def panels(
 def figures(frame: pd.DataFrame) -> Iterator[tuple[str, str, Figure]]:
     """(name, caption, figure) of each figure that the frame has data for; the caller closes them."""
     matplotlib.use("agg")
-    frame = frame[frame["status"].isin(["ok", "budget"])]
+    frame = frame[frame["status"].isin(store.MEASURED)]
+    everyone = looks_of(frame["estimator"])
     with sns.axes_style("ticks"), plt.rc_context(STYLE):
         for setting, part in frame.groupby(SETTING):
             where = dict(zip(SETTING, setting, strict=True))
@@ -141,8 +144,7 @@ def figures(frame: pd.DataFrame) -> Iterator[tuple[str, str, Figure]]:
             about = (
                 f"{where['problem']} at {where['point']} ({where['dtype']}, {where['device']}, seed {where['seed']})"
             )
-            looks = looks_of(frame["estimator"])
-            looks = {name: look for name, look in looks.items() if name in set(part["estimator"])}
+            looks = {name: look for name, look in everyone.items() if name in set(part["estimator"])}
             yield from _scaling_figures(part, looks, suffix, about)
             yield _bias_figure(part, looks, suffix, about)
 

@@ -17,7 +17,6 @@ from scipy.stats import false_discovery_control
 from benchmarks import plots, store
 
 FALSE_DISCOVERIES = 0.01
-MEASURED = ["ok", "budget"]
 
 
 def load(folder: str | Path) -> pd.DataFrame:
@@ -97,7 +96,7 @@ def write(folder: str | Path) -> pd.DataFrame:
     store.write_atomically(folder / "report.html", page.encode())
     whole = table[frame["group"] == "all"].drop(columns="group")
     print(f"\n{caption}\n\n{whole.to_markdown(index=False, disable_numparse=True)}\n")
-    for row in frame[~frame["status"].isin(MEASURED)].itertuples():
+    for row in frame[~frame["status"].isin(store.MEASURED)].itertuples():
         print(f"{row.status}: {row.estimator} on {row.problem} D={row.latent_dim} S={row.num_samples}: {row.reason}")
     print(f"report: {folder / 'report.html'}")
     return frame

@@ -16,7 +16,6 @@ from tqdm import tqdm
 from benchmarks import config, report, store, sweep
 
 INTERRUPTED = 130
-CELL_KEYS = ("point", "seed", "device", "dtype")
 
 
 def compose(arguments: list[str], task: Callable[[DictConfig], None]) -> None:
@@ -62,7 +61,7 @@ def plan(arguments: list[str]) -> dict[str, config.Job]:
         raise errors[0]
     if len({job.out for job in jobs.values()}) > 1:
         raise config.BadInput("out: one folder a sweep")
-    named = [(job.estimator_name, job.problem_name, *map(job.config.get, CELL_KEYS)) for job in jobs.values()]
+    named = [(job.estimator_name, job.problem_name, *map(job.config.get, config.CELL_KEYS)) for job in jobs.values()]
     if len(set(named)) < len(jobs):
         twice = next(name for name in named if named.count(name) > 1)
         raise config.BadInput(f"two jobs would fill the same cells of {twice[0]} on {twice[1]}; give each its own out")

@@ -46,6 +46,7 @@ COLUMNS = [
     "reason",
     "key",
 ]
+MEASURED = ["ok", "budget"]
 UNFINISHED = ".part"
 PACKAGES = ["torch", "numpy", "scipy", "pandas", "seaborn", "matplotlib", "hydra-core", "scikit-learn"]
 

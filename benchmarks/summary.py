@@ -27,15 +27,24 @@ class Pilot:
     gradient_evaluations: float
     rounding: Tensor
 
+    def floor(self, group: slice) -> float:
+        """The part of a group's total variance that may be rounding."""
+        return float(self.rounding[group].sum())
+
+
+def _sums(total: Replicates, i: int) -> list[float]:
+    """Central power sums of group i's squared deviations, of order 2, 3, 4."""
+    return [float(s[i]) for s in total.deviations.sums]
+
 
 def interval(total: Replicates, i: int, group: slice, pilot: Pilot) -> tuple[float, float, float]:
     """Total variance of group i and its interval, which allows for rounding."""
     n, deviations = total.deviations.n, total.deviations
     variance = float(total.gradient.variance[group].sum())
     mean = float(deviations.mean[i])
-    low, high = intervals.mean_interval(n, mean, [float(s[i]) for s in deviations.sums])
+    low, high = intervals.mean_interval(n, mean, _sums(total, i))
     scale = variance / mean if mean > 0 else 1.0
-    floor = float(pilot.rounding[group].sum())
+    floor = pilot.floor(group)
     return variance, max(low * scale - floor, 0.0), high * scale + floor
 
 
@@ -44,9 +53,9 @@ def spread(total: Replicates, groups: Groups, pilot: Pilot) -> tuple[float, floa
     widths, heavy = [0.0], [0.0]
     for i, group in enumerate(groups.values()):
         variance, low, high = interval(total, i, group, pilot)
-        if high > 4 * float(pilot.rounding[group].sum()):
+        if high > 4 * pilot.floor(group):
             widths.append((high - low) / 2 / variance if low > 0 else math.inf)
-            heavy.append(intervals.kurtosis(total.deviations.n, [float(s[i]) for s in total.deviations.sums]))
+            heavy.append(intervals.kurtosis(total.deviations.n, _sums(total, i)))
     return max(widths), max(heavy)
 
 
@@ -63,13 +72,14 @@ def rows(
     difference = (total.gradient.mean - exact.gradient).numpy(force=True)
     used = total.batch_counts > 0
     batches = (total.batch_sums[used] / total.batch_counts[used, None] - exact.batches[used]).numpy(force=True)
+    exact_variance = exact.variance
     table: dict[str, Row] = {}
     for i, (name, group) in enumerate(groups.items()):
         variance, low, high = interval(total, i, group, pilot)
-        sums = [float(s[i]) for s in total.deviations.sums]
-        noise = variance / n + float(exact.variance[group].sum())
-        rounding = float(pilot.rounding[group].sum())
-        bias, bias_low, bias_high, bias_p = intervals.bias(difference[group], batches[:, group], noise, rounding)
+        noise = variance / n + float(exact_variance[group].sum())
+        bias, bias_low, bias_high, bias_p = intervals.bias(
+            difference[group], batches[:, group], noise, pilot.floor(group)
+        )
         signal = max(float(total.gradient.mean[group].square().sum()) - variance / n, 0.0)
         time_low, time_high = intervals.product((variance, low, high), *chunk_seconds)
         table[name] = {
@@ -89,7 +99,7 @@ def rows(
             "bias_p": bias_p,
             "mse": variance + bias**2,
             "snr": math.sqrt(signal / variance) if variance > 0 else math.inf if signal > 0 else math.nan,
-            "kurtosis": intervals.kurtosis(n, sums),
+            "kurtosis": intervals.kurtosis(n, _sums(total, i)),
             "tail": intervals.tail_shape(total.largest[i].numpy(force=True), n),
             "seconds": chunk_seconds[0],
             "latency": alone[0],

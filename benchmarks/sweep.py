@@ -5,11 +5,10 @@ import traceback
 from collections.abc import Iterator
 from itertools import product
 
-from hydra.errors import InstantiationException
 from tqdm import tqdm
 
 from benchmarks import store
-from benchmarks.config import Job
+from benchmarks.config import CELL_KEYS, Job, cause
 from benchmarks.measure import measure
 from benchmarks.summary import Row
 from estimators.core import Unsupported
@@ -55,20 +54,20 @@ def run_cell(job: Job, latent_dim: int, num_samples: int) -> list[Row]:
             raise Unsupported(f"the problem has latent_dim={rows[0]['latent_dim']} only")
         return rows
     except Exception as error:
-        cause = error.__cause__ if isinstance(error, InstantiationException) and error.__cause__ else error
-        skipped = isinstance(cause, Unsupported)
+        reason = cause(error)
+        skipped = isinstance(reason, Unsupported)
         if not skipped:
-            tqdm.write("".join(traceback.format_exception(cause)), file=sys.stderr, end="")
-        lines = str(cause).splitlines() or [""]
+            tqdm.write("".join(traceback.format_exception(reason)), file=sys.stderr, end="")
+        lines = str(reason).splitlines() or [""]
         return [
             {
                 "estimator": job.estimator_name,
                 "problem": job.problem_name,
                 "latent_dim": latent_dim,
                 "num_samples": num_samples,
-                **{name: config[name] for name in ("point", "seed", "device", "dtype")},
+                **{name: config[name] for name in CELL_KEYS},
                 "group": "all",
                 "status": "skipped" if skipped else "failed",
-                "reason": lines[0] if skipped else f"{type(cause).__name__}: {lines[0]}",
+                "reason": lines[0] if skipped else f"{type(reason).__name__}: {lines[0]}",
             }
         ]

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.problems.elbo import ELBO, KL
-from benchmarks.problems.parts import digits, fan_in_normal, flatten, slices, unflatten
+from benchmarks.problems.parts import check_bounds, digits, fan_in_normal, flatten, slices, unflatten
 
 
 class LinearVAE(ELBO):
@@ -46,10 +46,7 @@ class LinearVAE(ELBO):
         **weights: Tensor,
     ) -> None:
         super().__init__(kl)
-        if latent_dim < 1:
-            raise ValueError(f"latent_dim={latent_dim}: it must be at least 1")
-        if not noise_variance > 0:
-            raise ValueError(f"noise_variance={noise_variance}: it must be positive")
+        check_bounds(noise_variance, latent_dim=latent_dim)
         self.x = nn.Buffer(digits(batch_size) if data is None else data.double())
         if self.x.ndim != 2:
             raise ValueError(f"data has shape {tuple(self.x.shape)}; it must be (B, X)")

@@ -11,6 +11,15 @@ from torch.distributions import Independent, Normal
 Shapes = Mapping[str, Sequence[int]]
 
 
+def check_bounds(noise_variance: float = 1.0, **sizes: int) -> None:
+    """Raise ValueError for a size below 1 or a noise variance that is not positive."""
+    for name, size in sizes.items():
+        if size < 1:
+            raise ValueError(f"{name}={size}: it must be at least 1")
+    if not noise_variance > 0:
+        raise ValueError(f"noise_variance={noise_variance}: it must be positive")
+
+
 def flatten(tensors: Mapping[str, Tensor], shapes: Shapes) -> Tensor:
     """Named tensors of the given shapes as one vector (P,), in the order of `shapes`.
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from benchmarks.problems.parts import diagonal_normal, slices
+from benchmarks.problems.parts import check_bounds, diagonal_normal, slices
 from estimators.core import Problem
 
 
@@ -41,8 +41,7 @@ class Quadratic(Problem):
         log_scale: Tensor | None = None,
     ) -> None:
         super().__init__()
-        if latent_dim < 1:
-            raise ValueError(f"latent_dim={latent_dim}: it must be at least 1")
+        check_bounds(latent_dim=latent_dim)
         D = latent_dim
         zeros = torch.zeros(D, dtype=torch.float64)
         if c is None:

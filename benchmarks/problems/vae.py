@@ -10,7 +10,7 @@ from torch.distributions import Bernoulli, Distribution, Normal
 
 from benchmarks.cache import cached
 from benchmarks.problems.elbo import ELBO, KL
-from benchmarks.problems.parts import digits, fan_in_normal, flatten, slices, unflatten
+from benchmarks.problems.parts import check_bounds, digits, fan_in_normal, flatten, slices, unflatten
 from estimators.core import grad
 
 LEARNING_RATE = 3e-3
@@ -55,11 +55,7 @@ class VAE(ELBO):
         super().__init__(kl)
         if likelihood not in get_args(Likelihood):
             raise ValueError(f"likelihood={likelihood}: choose from {', '.join(get_args(Likelihood))}")
-        for name, size in (("latent_dim", latent_dim), ("hidden", hidden), ("train_steps", train_steps)):
-            if size < 1:
-                raise ValueError(f"{name}={size}: it must be at least 1")
-        if not noise_variance > 0:
-            raise ValueError(f"noise_variance={noise_variance}: it must be positive")
+        check_bounds(noise_variance, latent_dim=latent_dim, hidden=hidden, train_steps=train_steps)
         self.x = nn.Buffer(digits(batch_size))
         self.likelihood = likelihood
         self.noise_variance = noise_variance
