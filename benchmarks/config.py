@@ -14,13 +14,13 @@ from hydra.errors import InstantiationException
 from hydra.utils import get_object, instantiate, to_absolute_path
 from omegaconf import DictConfig, OmegaConf
 
-from benchmarks import engine, intervals, measure, moments, reference, store, summary
+from benchmarks import bias, costs, engine, exact, intervals, measure, moments, reference, sampling, store, summary
 from benchmarks.engine import Estimator
 from estimators.core import Problem, Unsupported
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 CELL_KEYS = ("point", "seed", "device", "dtype")
-MEASURING = (engine, intervals, measure, moments, reference, summary)
+MEASURING = (bias, costs, engine, exact, intervals, measure, moments, reference, sampling, summary)
 
 
 class BadInput(Exception):
@@ -40,7 +40,9 @@ class Config:
     device: str = "cpu"
     dtype: str = "float32"
     compile: bool = False
+    exact: bool = True
     precision: float = 0.05
+    bias_precision: float | None = None
     min_replicates: int = 2000
     max_replicates: int = 1_000_000
     time_budget: float = 30.0
@@ -153,6 +155,11 @@ def _check_bounds(config: dict[str, Any]) -> None:
         ("dtype", config["dtype"] in DTYPES, " or ".join(DTYPES)),
         ("device", config["device"] in ("cpu", "cuda"), "cpu or cuda"),
         ("precision", 0 < config["precision"] < 1, "a number between 0 and 1"),
+        (
+            "bias_precision",
+            config["bias_precision"] is None or config["bias_precision"] > 0,
+            "a number > 0, or null",
+        ),
         ("min_replicates", config["min_replicates"] >= 2, "an integer >= 2"),
         (
             "max_replicates",

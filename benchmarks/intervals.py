@@ -1,4 +1,4 @@
-"""Intervals and tests from a cell's sums: numpy and scipy, no torch."""
+"""Intervals of a mean from a cell's sums, and what its tail lets them claim: numpy and scipy, no torch."""
 
 from collections.abc import Sequence
 
@@ -7,90 +7,68 @@ from numpy.typing import NDArray
 from scipy import stats
 
 Array = NDArray[np.float64]
+Interval = tuple[float, float, float]
 LEVEL = 0.95
 Z = float(stats.norm.ppf((1 + LEVEL) / 2))
+FEWEST_EXCEEDANCES = 25
 
 
-def mean_interval(n: int, mean: float, sums: Sequence[float]) -> tuple[float, float]:
-    """95 % interval of a mean of skewed data, by Hall's (1992) monotone transformation of Student's t.
+def hall(t: Array, skewness: Array) -> Array:
+    """Hall's (1992) monotone transformation of Student's t of skewed data, normal to O(1/n).
 
-        T + g (T^2/3 + 1/6) / sqrt(n) + g^2 T^3 / (27 n) is normal to O(1/n), g the sample skewness.
+        t + a (t^2/3 + 1/6) + a^2 t^3 / 27
 
-    As good as the bootstrap-t to second order, and needs sums only. For score-type squared deviations at
-    n = 1000 it covers 91 to 93 % where the interval on the log scale covers 82 to 90 % and chi-square 32 %.
+    skewness: a, of the mean: the sample skewness of n values over sqrt(n).
+    """
+    return t + skewness * (t**2 / 3 + 1 / 6) + skewness**2 * t**3 / 27
 
-    sums: central power sums of order 2, 3, 4 of the n values (the fourth is not used).
+
+def hall_inverse(z: Array, skewness: Array | float) -> Array:
+    """The t that `hall` takes to z."""
+    a = np.where(np.abs(skewness) > 1e-6, skewness, np.nan)
+    return np.where(np.isnan(a), z, 3 * (np.cbrt(1 + a * (z - a / 6)) - 1) / a)
+
+
+def degrees(n: int, kurtosis: Array | float) -> Array:
+    """Degrees of freedom of a sample variance of n values (Satterthwaite 1946): n - 1 for a Gaussian, fewer with tails.
+
+    A chi-square of nu degrees has relative variance 2/nu; a sample variance has (kurtosis - 1)/n.
+    """
+    with np.errstate(divide="ignore"):
+        return np.clip(2 * n / np.maximum(kurtosis - 1, 0.0), min(3.0, n - 1), n - 1)
+
+
+def mean_interval(n: int, mean: float, sums: Sequence[float], level: float = LEVEL) -> tuple[float, float]:
+    """Interval of a mean of skewed, heavy-tailed data: Hall's transformation, with degrees of freedom by kurtosis.
+
+    As good as the bootstrap-t to second order, and needs sums only. For score-type squared deviations at n = 2,000 to
+    100,000 it covers 94 to 96 % where a normal quantile covers 91 to 95 %, for a tenth of the width or less once n is
+    20 times the kurtosis; chi-square covers 32 %.
+
+    sums: central power sums of order 2, 3, 4 of the n values.
     """
     if not sums[0] > 0:
         return mean, mean
-    scale = np.sqrt(sums[0] / (n - 1))
-    a = sums[1] / n / (sums[0] / n) ** 1.5 / np.sqrt(n)
-    inverse = 3 * (np.cbrt(1 + a * (np.array([Z, -Z]) - a / 6)) - 1) / a if abs(a) > 1e-6 else np.array([Z, -Z])
-    low, high = mean - scale / np.sqrt(n) * inverse
+    error = np.sqrt(sums[0] / (n - 1) / n)
+    t = stats.t.ppf((1 + level) / 2, degrees(n, kurtosis(n, sums))) * np.array([1, -1])
+    skewness = float(sums[1] / n / (sums[0] / n) ** 1.5 / np.sqrt(n))
+    low, high = mean - error * hall_inverse(t, skewness)
     return max(float(low), 0.0), float(high)
 
 
-def traces(batch_means: Array) -> tuple[float, float, float]:
-    """tr(C), tr(C^2) and tr(C^3) of the covariance C of K Gaussian batch means (K, P), nearly without bias.
-
-    The sample covariance's own traces are too large by terms in 1/K, which are removed (Bai and Saranadasa 1996 for
-    the square); the results are held within what a covariance of rank <= P can have.
-    """
-    n = len(batch_means) - 1
-    centred = batch_means - batch_means.mean(0)
-    gram = centred @ centred.T / n
-    one, two, three = (float(np.trace(power)) for power in (gram, gram @ gram, gram @ gram @ gram))
-    if not one > 0:
-        return 0.0, 0.0, 0.0
-    if n < 3:
-        return one, one**2, one**3
-    two = n**2 / ((n - 1) * (n + 2)) * (two - one**2 / n)
-    two = min(max(two, one**2 / batch_means.shape[1]), one**2)
-    three = (three - 3 * one * two * (1 / n + 1 / n**2) - one**3 / n**2) / (1 + 3 / n + 4 / n**2)
-    return one, two, min(max(three, two**2 / one), two**1.5)
-
-
-def bias(
-    difference: Array, batch_means: Array, noise: float, rounding: float = 0.0
-) -> tuple[float, float, float, float]:
-    """Norm of a mean gradient's bias: (estimate, 95 % low, 95 % high, p-value of no bias at all).
-
-    The squared norm of the difference has mean ||bias||^2 + noise; the noise is subtracted. Without bias it is a
-    weighted sum of chi-squares, whose first three moments (from `traces`) a shifted gamma takes (Imhof 1961).
-
-    difference: (P,) mean gradient - exact gradient. batch_means: (K, P), K independent batches of the same, any origin.
-    noise: trace of the covariance of `difference`. rounding: its squared rounding error.
-    """
-    squared = float(difference @ difference)
-    noise += rounding
-    one, two, three = traces(batch_means) if len(batch_means) > 1 else (0.0, 0.0, 0.0)
-    if not noise > 0:
-        norm = float(np.sqrt(squared))
-        return norm, norm, norm, float(squared == 0)
-    if not one > 0:
-        one, two, three = 1.0, 1.0, 1.0
-    scatter = 2 * two * (noise / one) ** 2
-    p_value = float(stats.pearson3.sf((squared - noise) / np.sqrt(scatter), np.sqrt(8) * three / two**1.5))
-    along = float(np.var(batch_means @ difference, ddof=1)) / len(batch_means) - scatter / 2
-    spread = Z * np.sqrt(scatter + 4 * max(along, 0.0) + 4 * squared * rounding)
-    estimate = squared - noise
-    low, mid, high = (float(np.sqrt(max(x, 0.0))) for x in (estimate - spread, estimate, max(estimate, 0) + spread))
-    return mid, low, high, p_value
-
-
-def product(variance: tuple[float, float, float], factor: float, error: float) -> tuple[float, float]:
-    """95 % interval of a variance (value, low, high) times an independent factor with a standard error.
+def product(variance: Interval, factor: Interval) -> tuple[float, float]:
+    """95 % interval of a variance (value, low, high) times an independent positive factor (value, low, high).
 
     The two relative errors add in quadrature on the log scale.
     """
-    value, low, high = variance
-    relative = Z * error / factor
+    value, scale = variance[0], factor[0]
 
-    def end(x: float, sign: int) -> float:
-        widened = np.exp(sign * np.hypot(np.log(x / value), relative)) if x > 0 and value > 0 else 0.0
-        return float(value * factor * widened) if widened else x * factor
+    def end(i: int, sign: int) -> float:
+        if not (value > 0 and 0 < variance[i] < np.inf):
+            return variance[i] * scale
+        return float(value * scale * np.exp(sign * np.hypot(*np.log([variance[i] / value, factor[i] / scale]))))
 
-    return end(low, -1), end(high, 1)
+    return end(1, -1), end(2, 1)
 
 
 def kurtosis(n: int, sums: Sequence[float]) -> float:
@@ -99,15 +77,42 @@ def kurtosis(n: int, sums: Sequence[float]) -> float:
 
 
 def tail_shape(largest: Array, n: int) -> float:
-    """Shape k of a generalised Pareto fit to the largest of n values (Zhang and Stephens 2009; Vehtari et al. 2024).
+    """Shape k of a generalised Pareto tail (Zhang and Stephens 2009), as Pareto-smoothed importance sampling fits it.
 
     Of a true Pareto tail: k >= 1, no mean; k >= 1/2, no variance; k <= 0, light or bounded. It is the tail as far as
-    it was seen: a polynomial of Gaussians has all moments and may look like k = 1. nan below 25 values or if they tie.
+    it was seen: a polynomial of Gaussians has all moments and may look like k = 1 (see `lasting_shape`). nan below 25
+    values or if they tie.
 
-    largest: descending; the fit takes min(n/5, 3 sqrt(n)) of them, as Pareto-smoothed importance sampling does.
+    largest: descending; the fit takes min(n/5, 3 sqrt(n)) of them (Vehtari et al. 2024).
     """
-    m = min(len(largest) - 1, n // 5, int(3 * np.sqrt(n)))
-    if m < 25 or not largest[m // 2] > largest[m]:
+    return _pareto_shape(largest, min(len(largest) - 1, n // 5, int(3 * np.sqrt(n))))
+
+
+def lasting_shape(largest: Array, n: int, level: float = LEVEL) -> float:
+    """A lower bound of the tail's shape k that holds further out too; -inf where there is none.
+
+    A polynomial of Gaussians, or a log-normal, looks heavy at any one threshold, but lighter the higher the threshold;
+    a Pareto tail does not. So k is fitted to all of `largest` and to the upper quarter. If it falls significantly
+    (one-sided, 5 %), so that going on (1/k is linear in the log of the rank for a polynomial) it would be below 1 at
+    the largest value, nothing is claimed; else the fit's lower bound or the quarter's k, the lower.
+
+    >= 1: the values have no mean. >= 1/2: they have no variance.
+    """
+    m = min(len(largest) - 1, n // 5)
+    whole, quarter = _pareto_shape(largest, m), _pareto_shape(largest, m // 4)
+    if not np.isfinite(whole + quarter):
+        return -np.inf
+    error, quarter_error = (1 + whole) / np.sqrt(m), (1 + quarter) / np.sqrt(m // 4)
+    falls = whole - quarter > float(stats.norm.ppf(LEVEL)) * np.sqrt(max(quarter_error**2 - error**2, 0.0))
+    steps = np.log(m // 4) / np.log(m / (m // 4))
+    steps = np.log(m // 4) / np.log(m / (m // 4))
+    at_edge = 1 / quarter + (1 / quarter - 1 / whole) * steps if quarter > 0 else np.inf
+    return -np.inf if falls and at_edge > 1 else min(whole - float(stats.norm.ppf(level)) * error, quarter)
+
+
+def _pareto_shape(largest: Array, m: int) -> float:
+    """Shape of the m largest values above the next one (Zhang and Stephens 2009)."""
+    if m < FEWEST_EXCEEDANCES or not largest[m // 2] > largest[m]:
         return float("nan")
     x = (largest[:m] - largest[m])[::-1]
     candidates = 30 + int(np.sqrt(m))

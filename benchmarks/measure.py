@@ -1,27 +1,20 @@
 """One cell: an estimator on a problem at a point, run until its variance is known to a given precision."""
 
 import math
-import time
 from functools import partial
 
-import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.benchmark import Timer
 from tqdm import tqdm
 
-from benchmarks import summary
-from benchmarks.engine import Chunks, Counted, Estimator, chunk_rows, leaf, stream
-from benchmarks.moments import Moments, Replicates
+from benchmarks import sampling, summary
+from benchmarks.costs import cost_of
+from benchmarks.engine import Chunks, Estimator, chunk_rows, leaf, stream
+from benchmarks.exact import exact_moments
 from benchmarks.reference import reference_gradient
-from benchmarks.summary import Groups, Pilot, Row
+from benchmarks.sampling import Run, Target
+from benchmarks.summary import Known, Row
 from estimators.core import Problem
-
-PILOT_REPLICATES = 256
-ROUNDING_ERRORS = 8
-FEWEST_TIMINGS = 7
-FIRST_SCOUT = -(2**31)
-SCOUTS_PER_KURTOSIS = 20
 
 
 def measure(
@@ -31,7 +24,9 @@ def measure(
     num_samples: int = 1,
     point: str | Tensor = "init",
     seed: int = 0,
+    exact: bool = True,
     precision: float = 0.05,
+    bias_precision: float | None = None,
     min_replicates: int = 2000,
     max_replicates: int = 1_000_000,
     time_budget: float = 30.0,
@@ -42,14 +37,15 @@ def measure(
 ) -> list[Row]:
     """Variance, bias and cost of an estimator's gradient, per parameter group and for `all`.
 
-    Independent estimates are drawn until the 95 % interval of every group's total variance has a half-width of at
-    most precision x the variance; how many it takes is found out on others first. Device and dtype are those of
+    Where an estimate takes few enough draws of a finite or Gaussian q, its mean and variance are computed exactly.
+    Elsewhere independent estimates are drawn until the 95 % interval of every group's total variance has a half-width
+    of at most precision x the variance; how many it takes is found out on others first. Device and dtype are those of
     problem.at(point); sums are in float64.
 
         >>> from benchmarks.problems.quadratic import Quadratic
         >>> from estimators.pathwise import reparam
-        >>> row = measure(reparam, Quadratic(latent_dim=2), num_samples=4, precision=0.2)[0]
-        >>> row["group"], row["status"], row["variance_low"] < 2 < row["variance_high"]
+        >>> row = measure(reparam, Quadratic(latent_dim=8), num_samples=4, precision=0.2)[0]
+        >>> row["group"], row["status"], row["variance_low"] < 8 < row["variance_high"]
         ('loc', 'ok', True)
 
     Args:
@@ -58,7 +54,9 @@ def measure(
         num_samples: S, draws of z that one estimate averages over.
         point: a name in problem.points, or parameters (P,).
         seed: the random stream follows from (seed, problem_name, point, latent_dim, S), not from the estimator.
+        exact: False samples also what could be computed exactly.
         precision: relative half-width asked of the variance's interval.
+        bias_precision: the run also goes on until a bias of this share of the gradient's norm could be found.
         min_replicates, max_replicates: bounds of the run; time_budget: seconds after which it ends as `budget`.
         compile: run the estimator through torch.compile.
         estimator_name, problem_name: labels of the rows; by default the function's and the class's. A run of
@@ -74,6 +72,8 @@ def measure(
     """
     if num_samples < 1 or not 0 < precision < 1 or not 2 <= min_replicates <= max_replicates or not time_budget > 0:
         raise ValueError("need num_samples >= 1, 0 < precision < 1, 2 <= min_replicates <= max_replicates, budget > 0")
+    if bias_precision is not None and not bias_precision > 0:
+        raise ValueError("need bias_precision > 0, or None")
     where = _place(problem, point)
     event = problem.q(leaf(where, 1)).event_shape
     cell: Row = {
@@ -87,31 +87,42 @@ def measure(
         "dtype": str(where.dtype).removeprefix("torch."),
     }
     cell_stream = stream(*(cell[name] for name in ("seed", "problem", "point", "latent_dim", "num_samples")))
-    named = problem.groups | {"all": slice(None)}
-    groups = {name: slice(*group.indices(len(where))[:2]) for name, group in named.items()}
-    exact = reference_gradient(problem, where)
     with torch.random.fork_rng():
         torch.manual_seed(cell_stream)
         rows = min(chunk_rows(problem, where, num_samples), max_replicates)
         fewest = math.ceil(min_replicates / rows)
         rows = min(rows, max_replicates // fewest)
-        pilot = _pilot(Chunks(estimator, problem, where, num_samples, rows, cell_stream))
-        if compile:
-            estimator = torch.compile(estimator)
-        chunks = Chunks(estimator, problem, where, num_samples, rows, cell_stream)
-        with tqdm(desc="replicates", disable=None if progress else True, leave=False, delay=1, position=1) as bar:
-            bounds = fewest, max_replicates // rows
-            total, width, settled = _replicate(chunks, groups, pilot, precision, bounds, time_budget, bar)
-        seconds = _seconds(chunks, rows), _seconds(chunks, 1)
-    status, reason = "ok", ""
-    if width > precision:
-        status, reason = "budget", f"interval's relative half-width is {width:.3g}, not {precision:g}"
-    elif not settled:
-        status, reason = "budget", "the tail is too heavy for the interval to be trusted at this many replicates"
+        target = Target(precision, bias_precision, fewest, max_replicates // rows, time_budget)
+        eager = Chunks(estimator, problem, where, num_samples, rows, cell_stream)
+        chunks = Chunks(torch.compile(estimator), *eager.arguments) if compile else eager
+        known, run = replicate(chunks, eager, target, exact, progress)
+        cost = cost_of(chunks, eager)
+    lacking, reasons = run.lacks_variance(known), run.reasons(known, target)
+    first = next((f"{name}: {reason}" for name, reason in reasons.items() if reason), "")
+    reasons["all"] = reasons["all"] or first
     return [
-        cell | {"group": name} | row | {"status": status, "reason": reason}
-        for name, row in summary.rows(total, groups, pilot, exact, *seconds).items()
+        cell
+        | {"group": name}
+        | summary.row(run.total, known, i, cost, not lacking[name])
+        | {"status": "budget" if reasons[name] else "ok", "reason": reasons[name]}
+        for i, name in enumerate(known.groups)
     ]
+
+
+def replicate(chunks: Chunks, eager: Chunks, target: Target, exact: bool, progress: bool = False) -> tuple[Known, Run]:
+    """Everything of a cell but its cost: what is known of it, and its replicates. eager: the chunks, uncompiled."""
+    problem, where = chunks.problem, chunks.point
+    named = problem.groups | {"all": slice(None)}
+    groups = {name: slice(*group.indices(len(where))[:2]) for name, group in named.items()}
+    reference = reference_gradient(problem, where)
+    moments = exact_moments(eager.estimator, problem, where, eager.num_samples) if exact else None
+    known = Known(groups, sampling.pilot(eager), reference, moments)
+    with tqdm(desc="replicates", disable=None if progress else True, leave=False, delay=1, position=1) as bar:
+        run = sampling.run(chunks, known, target, bar)
+        if summary.contradicts(run.total, known):
+            known = Known(groups, known.pilot, reference, None)
+            run = sampling.run(chunks, known, target, bar)
+    return known, run
 
 
 def _place(problem: Problem, point: str | Tensor) -> Tensor:
@@ -124,91 +135,6 @@ def _place(problem: Problem, point: str | Tensor) -> Tensor:
     if point.shape != shape:
         raise ValueError(f"point has shape {tuple(point.shape)}; it must be {tuple(shape)}")
     return point.detach()
-
-
-def _pilot(chunks: Chunks) -> Pilot:
-    """Runs PILOT_REPLICATES that no statistic uses, on streams counted down from the cell's own.
-
-    The rounding error is seen by moving the parameters by one unit in the last place, with the same draws.
-    """
-
-    def at(problem: Problem, point: Tensor) -> Chunks:
-        return Chunks(chunks.estimator, problem, point, chunks.num_samples, chunks.rows, chunks.seed)
-
-    counted = Counted(chunks.problem)
-    counting = at(counted, chunks.point)
-    first = counting(-1).double()
-    total = Moments.of(first)
-    while total.n < PILOT_REPLICATES:
-        total = total + Moments.of(counting(-1 - total.n // chunks.rows))
-    unit = torch.finfo(chunks.point.dtype).eps
-    moved = at(chunks.problem, chunks.point + unit * (1 + chunks.point.abs()))(-1)
-    rounding = ROUNDING_ERRORS**2 * ((moved - first).square() + (unit * first).square()).mean(0)
-    return Pilot(total.mean, counted.evaluations / total.n, counted.gradient_evaluations / total.n, rounding)
-
-
-def _replicate(
-    chunks: Chunks, groups: Groups, pilot: Pilot, precision: float, bounds: tuple[int, int], seconds: float, bar: tqdm
-) -> tuple[Replicates, float, bool]:
-    """Runs the cell: (its replicates, their widest interval, whether scouts could tell how many it takes).
-
-    Scouts, which no statistic uses, choose how many replicates to draw: a run that ends when its own interval looks
-    narrow ends when the tail has not shown itself, and is too low. There are enough scouts when they are half of what
-    they ask for, and SCOUTS_PER_KURTOSIS times the kurtosis of the squared deviations, so that their spread is known.
-    """
-    start = time.perf_counter()
-    fewest, most = bounds
-
-    def extend(total: Replicates | None, first: int, goal: int, deadline: float) -> Replicates:
-        done = total.gradient.n // chunks.rows if total else 0
-        while total is None or (done < goal and time.perf_counter() < deadline):
-            part = Replicates.of(chunks(first + done), list(groups.values()), pilot.centre, first=done * chunks.rows)
-            total = part if total is None else total + part
-            done += 1
-            bar.update(chunks.rows)
-        return total
-
-    scouts, goal, settled = None, math.ceil(fewest / 2), False
-    while not settled:
-        scouts = extend(scouts, FIRST_SCOUT, goal, start + seconds / 2)
-        width, kurtosis = summary.spread(scouts, groups, pilot)
-        n = scouts.gradient.n
-        needed = n * (width / precision) ** 2
-        settled = n >= max(needed / 2, SCOUTS_PER_KURTOSIS * kurtosis)
-        if n + chunks.rows > most * chunks.rows or time.perf_counter() >= start + seconds / 2:
-            break
-        goal = min(math.ceil(min(max(needed / 2, SCOUTS_PER_KURTOSIS * kurtosis, 1.25 * n), 4 * n) / chunks.rows), most)
-
-    total, goal = None, max(math.ceil(min(1.2 * needed / chunks.rows, most)), fewest)
-    while True:
-        bar.total = bar.n + goal * chunks.rows
-        total = extend(total, 0, goal, start + seconds)
-        width, _ = summary.spread(total, groups, pilot)
-        bar.set_postfix(width=f"{width:.3f}", asked=precision)
-        if width <= precision or goal >= most or time.perf_counter() >= start + seconds:
-            return total, width, settled
-        goal = min(math.ceil(goal * min(max(1.1 * (width / precision) ** 2, 1.25), 4.0)), most)
-
-
-def _seconds(chunks: Chunks, rows: int) -> tuple[float, float]:
-    """Median seconds an estimate takes when `rows` run at once, and the median's standard error."""
-    params = leaf(chunks.point, rows)
-    timer = Timer(
-        "estimator(problem, params, num_samples=num_samples)",
-        globals={
-            "estimator": chunks.estimator,
-            "problem": chunks.problem,
-            "params": params,
-            "num_samples": chunks.num_samples,
-        },
-        num_threads=torch.get_num_threads(),
-    )
-    runs = list(timer.blocked_autorange(min_run_time=0.05).times)
-    while len(runs) < FEWEST_TIMINGS:
-        runs.extend(timer.timeit(1).times)
-    times = np.array(runs) / rows
-    spread = float(np.subtract(*np.percentile(times, [75, 25])))
-    return float(np.median(times)), 0.93 * spread / math.sqrt(len(times))
 
 
 def _name(estimator: Estimator) -> str:

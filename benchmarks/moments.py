@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import accumulate, islice, repeat
 from math import comb
 
 import torch
@@ -25,7 +26,8 @@ class Moments:
         """Two-pass moments up to `order` over the first axis of x, (n, ...)."""
         mean = x.double().mean(0)
         delta = x.double() - mean
-        return cls(len(x), mean, tuple((delta**p).sum(0) for p in range(2, order + 1)))
+        powers = accumulate(repeat(delta, order), torch.mul)
+        return cls(len(x), mean, tuple(power.sum(0) for power in islice(powers, 1, None)))
 
     def __add__(self, other: Moments) -> Moments:
         """Moments of both samples together (Chan, Golub and LeVeque 1983; any order: Pebay 2008)."""
@@ -51,15 +53,17 @@ class Moments:
 class Replicates:
     """What is kept of n gradients, (n, P), whose coordinates form G groups.
 
-    gradient: mean and variance of each coordinate, (P,).
+    gradient: moments up to 4 of each coordinate, (P,).
     deviations: moments up to 4 of each group's squared distance from `centre`, (G,).
-    batch_sums, batch_counts: sums of (gradient - centre) over BATCHES interleaved batches, (K, P) and (K,).
+    batch_sums, batch_deviations, batch_counts: sums of (gradient - centre), (K, P), and of the squared distances,
+        (K, G), over BATCHES interleaved batches, and how many are in each, (K,).
     largest: the LARGEST greatest squared distances of each group, descending, (G, <= LARGEST).
     """
 
     gradient: Moments
     deviations: Moments
     batch_sums: Tensor
+    batch_deviations: Tensor
     batch_counts: Tensor
     largest: Tensor
 
@@ -74,11 +78,12 @@ class Replicates:
         square = delta.square()
         distances = torch.stack([square[:, group].sum(1) for group in groups], 1)
         batch = torch.arange(first, first + rows, device=delta.device) % BATCHES
-        mean = delta.mean(0)
+        gradient = Moments.of(delta, order=4)
         return cls(
-            Moments(rows, centre + mean, (square.sum(0) - rows * mean.square(),)),
+            replace(gradient, mean=centre + gradient.mean),
             Moments.of(distances, order=4),
             delta.new_zeros(BATCHES, delta.shape[1]).index_add_(0, batch, delta),
+            delta.new_zeros(BATCHES, len(groups)).index_add_(0, batch, distances),
             torch.bincount(batch, minlength=BATCHES),
             distances.T.topk(min(rows, LARGEST)).values,
         )
@@ -90,6 +95,7 @@ class Replicates:
             self.gradient + other.gradient,
             self.deviations + other.deviations,
             self.batch_sums + other.batch_sums,
+            self.batch_deviations + other.batch_deviations,
             self.batch_counts + other.batch_counts,
             largest.topk(min(largest.shape[1], LARGEST)).values,
         )

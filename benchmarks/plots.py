@@ -1,9 +1,11 @@
 """Figures of a results frame. Each function draws on Axes that it is given, and returns them."""
 
+import io
 import re
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import cycle
+from pathlib import Path
 from typing import Any
 
 import matplotlib
@@ -15,7 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, NullLocator
 
-from benchmarks import store
+from benchmarks import comparisons, store
 
 LABELS = {
     "latent_dim": "latent dimension $D$",
@@ -57,27 +59,28 @@ def _natural(name: str) -> list[Any]:
     return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d+)", name)]
 
 
-def slope(x: pd.Series, y: pd.Series) -> float:
-    """Exponent b of the least-squares power law y = a x^b; nan below two sizes."""
-    return float(np.polyfit(np.log(x), np.log(y), 1)[0]) if len(set(x)) > 1 else float("nan")
+def shown(values: pd.Series) -> pd.Series:
+    """Which values a logarithmic axis can show."""
+    return (values > 0) & np.isfinite(values.astype(float))
 
 
 def scaling(frame: pd.DataFrame, ax: Axes, looks: Looks, x: str, y: str) -> Axes:
-    """y against x on log axes, one line an estimator, its 95 % interval as a band, its exponent in the legend.
+    """y against x on log axes, one line an estimator, 95 % intervals as a band, its exponent and theirs in the legend.
 
-    frame: one row an estimator and x. Columns y_low and y_high make the band where they exist.
+    frame: one row an estimator and x, with columns y, y_low and y_high.
     """
     for name, look in looks.items():
-        rows = frame[(frame["estimator"] == name) & (frame[y] > 0)].sort_values(x)
+        rows = frame[(frame["estimator"] == name) & shown(frame[y])].sort_values(x)
         if rows.empty:
             continue
-        known = rows[rows[f"{y}_low"] > 0] if f"{y}_low" in rows else rows
-        exponent = slope(known[x], known[y])
+        low, high = rows[f"{y}_low"], rows[f"{y}_high"]
+        exponent, least, most = comparisons.slope(rows[x], rows[y], low, high)
+        error = max(most - exponent, exponent - least)
         label = f"{name}, {SYMBOLS[x]}$^{{{exponent:.2f}}}$" if np.isfinite(exponent) else name
-        label += " (0 within rounding)" if known.empty else ""
+        label += f" ± {error:.2g}" if error >= 0.005 else ""
+        label += " (0 within rounding)" if not (low > 0).any() else ""
         ax.plot(rows[x], rows[y], lw=1.2, label=label, **look)
-        if f"{y}_low" in rows:
-            ax.fill_between(rows[x], rows[f"{y}_low"], rows[f"{y}_high"], color=look["color"], alpha=0.25, lw=0)
+        ax.fill_between(rows[x], low, high, color=look["color"], alpha=0.25, lw=0)
     ax.set_xscale("log", base=2)
     ax.set_yscale("log")
     sizes = sorted(set(frame[x]))
@@ -146,7 +149,8 @@ def figures(frame: pd.DataFrame) -> Iterator[tuple[str, str, Figure]]:
             )
             looks = {name: look for name, look in everyone.items() if name in set(part["estimator"])}
             yield from _scaling_figures(part, looks, suffix, about)
-            yield _bias_figure(part, looks, suffix, about)
+            if part["bias"].notna().any():
+                yield _bias_figure(part, looks, suffix, about)
 
 
 def _scaling_figures(part: pd.DataFrame, looks: Looks, suffix: str, about: str) -> Iterator[tuple[str, str, Figure]]:
@@ -161,21 +165,22 @@ def _scaling_figures(part: pd.DataFrame, looks: Looks, suffix: str, about: str) 
         at = {name: rows[rows[other] == value] for name, rows in groups.items()}
         if len(set(whole.loc[whole[other] == value, x])) < 2:
             continue
-        missing = [n for n in looks if not (at["all"].loc[at["all"]["estimator"] == n, "variance"] > 0).any()]
+        missing = [n for n in looks if not at["all"].loc[at["all"]["estimator"] == n, "variance"].pipe(shown).any()]
         absent = f" Not shown, for want of a variance: {', '.join(missing)}." if missing else ""
         held = f"{about}, {SYMBOLS[other].strip('$')} = {value}."
         figure = panels(at, partial(scaling, looks=looks, x=x, y="variance"), height)
         text = f"Total variance of one estimate by parameter group: {held}{absent} Bands are 95 % intervals"
-        yield f"variance-{x}-{suffix}", f"{text}; the exponent is the fitted slope.", figure
+        yield f"variance-{x}-{suffix}", f"{text}; the exponent is the fitted slope, with its own.", figure
         figure, (left, right) = plt.subplots(1, 2, figsize=(2 * PANEL[0], height), layout="constrained")
         scaling(at["all"], left, looks, x, "seconds")
         scaling(at["all"], right, looks, x, "work_variance_time")
-        text = f"Seconds of one estimate (medians), and variance at equal time (band: 95 % interval): {held}{absent}"
-        yield f"cost-{x}-{suffix}", f"{text} The exponent is the fitted slope.", figure
+        text = f"Seconds of one estimate (medians), and variance at equal time: {held}{absent} Bands are 95 % intervals"
+        yield f"cost-{x}-{suffix}", f"{text}; the exponent is the fitted slope, with its own.", figure
 
 
 def _bias_figure(part: pd.DataFrame, looks: Looks, suffix: str, about: str) -> tuple[str, str, Figure]:
     """Bias of every cell of one problem and point; absolute where the exact gradient is lost in its own noise."""
+    part = part[part["bias"].notna()]
     noise = np.sqrt((part["variance"] / part["replicates"]).astype(float))
     relative = bool((part["gradient_norm"] > 1e-3 * noise).all())
     groups = {str(name): rows for name, rows in part.groupby("group", sort=False)}
@@ -183,3 +188,42 @@ def _bias_figure(part: pd.DataFrame, looks: Looks, suffix: str, about: str) -> t
     figure = panels(groups, partial(bias, looks=looks, relative=relative), height, sharey=True)
     caption = f"Bias: {about}. Lines are 95 % intervals; one that reaches the left edge holds zero."
     return f"bias-{suffix}", caption, figure
+
+
+def calibration(frame: pd.DataFrame) -> Figure:
+    """Rates that intervals cover and tests reject, with their 95 % intervals; dashed: claimed, grey: allowed."""
+    matplotlib.use("agg")
+    claims = list(dict.fromkeys(frame["claim"]))
+    names = list(dict.fromkeys(zip(frame["case"], frame["group"], strict=True)))
+    colours = dict(zip(dict.fromkeys(frame["case"]), sns.color_palette("colorblind"), strict=False))
+    with sns.axes_style("ticks"), plt.rc_context(STYLE):
+        size = (1.55 * len(claims) + 1.6, 0.17 * len(names) + 0.9)
+        figure, axes = plt.subplots(1, len(claims), figsize=size, sharey=True, squeeze=False, layout="constrained")
+        for ax, claim in zip(axes[0], claims, strict=True):
+            part = frame[frame["claim"] == claim]
+            heights = [len(names) - names.index(name) for name in zip(part["case"], part["group"], strict=True)]
+            hues = [colours[case] for case in part["case"]]
+            claimed, bound = part[["claimed", "bound"]].iloc[0]
+            ends = (0.0, bound) if claimed < 0.5 else (bound, 1.0)
+            ax.axvspan(*ends, color="0.93", lw=0)
+            ax.axvline(claimed, color="0.3", lw=0.8, ls="--")
+            ax.hlines(heights, part["rate_low"], part["rate_high"], hues, lw=1.5)
+            ax.scatter(part["rate"], heights, c=hues, s=9)
+            least, most = part["rate_low"].min(), part["rate_high"].max()
+            ax.set_xlim((0, max(most, 2 * bound)) if claimed < 0.5 else (min(least, bound - 0.02), 1.0))
+            ax.set(
+                title=claim.replace(" at", "\nat").replace("ted in", "ted\nin").replace(" cov", "\ncov"), xlabel="rate"
+            )
+            ax.locator_params(axis="x", nbins=4)
+        axes[0][0].set_yticks(range(len(names), 0, -1), [f"{case}: {group}" for case, group in names])
+    return figure
+
+
+def save(figure: Figure, path: Path) -> bytes:
+    """Write a figure as path.png and path.svg, close it, and return the SVG."""
+    for suffix in ("png", "svg"):
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format=suffix, dpi=200, metadata={"Date": None} if suffix == "svg" else None)
+        store.write_atomically(path.with_name(f"{path.name}.{suffix}"), buffer.getvalue())
+    plt.close(figure)
+    return buffer.getvalue()

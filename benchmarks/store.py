@@ -30,12 +30,18 @@ COLUMNS = [
     "bias_low",
     "bias_high",
     "bias_p",
+    "bias_detectable",
     "mse",
     "snr",
     "kurtosis",
     "tail",
     "seconds",
+    "seconds_low",
+    "seconds_high",
     "latency",
+    "latency_low",
+    "latency_high",
+    "peak_memory",
     "work_variance",
     "work_variance_low",
     "work_variance_high",
@@ -45,6 +51,7 @@ COLUMNS = [
     "status",
     "reason",
     "key",
+    "batch_variances",
 ]
 MEASURED = ["ok", "budget"]
 UNFINISHED = ".part"

@@ -39,7 +39,7 @@ def run(job: Job, bar: tqdm) -> None:
 def run_cell(job: Job, latent_dim: int, num_samples: int) -> list[Row]:
     """The rows of one cell, whatever happens to it."""
     config = job.config
-    settings = ("point", "seed", "precision", "min_replicates", "max_replicates", "time_budget", "compile")
+    own = ("estimator", "problem", "device", "dtype", "out")
     try:
         rows = measure(
             job.estimator(),
@@ -48,7 +48,7 @@ def run_cell(job: Job, latent_dim: int, num_samples: int) -> list[Row]:
             estimator_name=job.estimator_name,
             problem_name=job.problem_name,
             progress=True,
-            **{name: config[name] for name in settings},
+            **{name: value for name, value in config.items() if name not in own},
         )
         if rows[0]["latent_dim"] != latent_dim:
             raise Unsupported(f"the problem has latent_dim={rows[0]['latent_dim']} only")

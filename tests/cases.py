@@ -6,11 +6,14 @@ from pathlib import Path
 import torch
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
+from torch import Tensor
 
+from benchmarks.engine import leaf
 from benchmarks.problems.linear_vae import LinearVAE
 from benchmarks.problems.quadratic import Quadratic
 from benchmarks.problems.vae import VAE
 from estimators.baselines import constant
+from estimators.core import Problem, grad
 from estimators.score_function import score
 
 CONF = Path(__file__).parents[1] / "conf"
@@ -49,4 +52,12 @@ PROBLEMS = {name: partial(instantiate, config, latent_dim=2) for name, config in
     "linear_vae_small_mc": lambda: small_vae("mc"),
     "vae_gaussian_mc": lambda: VAE(2, likelihood="gaussian", kl="mc", train_steps=20),
 }
+
+
+def exact_gradient(problem: Problem, point: Tensor) -> Tensor:
+    """Autograd of the problem's exact objective, (P,)."""
+    params = leaf(point, 1)
+    return grad(problem.value(params)[None], params)[0]
+
+
 EXACT = ["quadratic_general", "linear_vae_small", "linear_vae_small_mc"]

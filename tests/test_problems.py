@@ -12,8 +12,7 @@ from benchmarks.problems.parts import digits
 from benchmarks.problems.quadratic import Quadratic
 from benchmarks.problems.vae import VAE
 from estimators.core import Unsupported
-from tests.cases import PROBLEMS
-from tests.oracle import exact_gradient
+from tests.cases import PROBLEMS, exact_gradient
 
 
 @pytest.mark.parametrize("name", PROBLEMS)

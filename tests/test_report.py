@@ -37,7 +37,15 @@ def row(estimator="score", latent_dim=2, num_samples=1, group="all", **values):
         "bias_low": 0.0,
         "bias_high": 0.1,
         "bias_p": 0.5,
+        "bias_detectable": 0.2,
+        "variance_source": "sampled",
         "seconds": 1e-6,
+        "seconds_low": 0.9e-6,
+        "seconds_high": 1.1e-6,
+        "work_variance": variance * num_samples,
+        "work_variance_low": 0.9 * variance * num_samples,
+        "work_variance_high": 1.1 * variance * num_samples,
+        "batch_variances": list(variance * np.random.default_rng(latent_dim).gamma(50, 0.02, 64)),
         "work_variance_time": variance * 1e-6,
         "work_variance_time_low": 0.8 * variance * 1e-6,
         "work_variance_time_high": 1.2 * variance * 1e-6,
@@ -124,7 +132,7 @@ def test_a_page_of_failures_alone(tmp_path):
 def test_the_legend_has_the_fitted_slope_and_the_axes_are_logarithmic():
     frame = pd.DataFrame([row(latent_dim=d) for d in (2, 4, 8)])
     ax = plots.scaling(frame, plt.figure().add_subplot(), plots.looks_of(["score"]), "latent_dim", "variance")
-    assert ax.get_legend().get_texts()[0].get_text() == "score, $D$$^{2.00}$"
+    assert ax.get_legend().get_texts()[0].get_text() == "score, $D$$^{2.00}$ ± 0.1"
     assert (ax.get_xscale(), ax.get_yscale()) == ("log", "log")
     plt.close("all")
 
@@ -172,12 +180,6 @@ def test_a_label_with_a_path_in_it_is_no_path():
     plt.close("all")
 
 
-def test_slope():
-    x = pd.Series([1.0, 10.0, 100.0])
-    assert plots.slope(x, 3 * x**-1.5) == pytest.approx(-1.5)
-    assert np.isnan(plots.slope(x[:1], x[:1]))
-
-
 def test_one_cell_has_no_scaling_figure():
     names = [name for name, _, figure in plots.figures(pd.DataFrame([row()])) if plt.close(figure) is None]
     assert names == ["bias-quadratic-init-0-cpu-float32"]
@@ -190,3 +192,43 @@ def test_report_alone(folder):
     missing = subprocess.run([*command, str(folder / "nothing")], capture_output=True, text=True)
     assert missing.returncode == 2
     assert "holds no results of Gradiometer" in missing.stderr
+
+
+def test_the_report_compares_with_an_estimator_that_is_sound(folder):
+    frame = report.write(folder)
+    pairs = pd.read_csv(folder / "comparisons.csv")
+    assert set(pairs["at"]) == {"one estimate", "equal evaluations", "equal seconds"}
+    chosen, table = report.compared(frame, pairs, None)
+    assert chosen == "score"
+    assert set(table["estimator"]) == {"naive"}
+    assert "not distinguishable" in table["one estimate"].iloc[0]
+    assert "Compared with score" in (folder / "report.html").read_text()
+    exponents = pd.read_csv(folder / "exponents.csv")
+    assert exponents.query("value == 'variance' and x == 'latent_dim'")["exponent"].to_numpy() == pytest.approx(2)
+    with pytest.raises(ValueError, match="against=foo: choose from naive, score"):
+        report.write(folder, against="foo")
+
+
+def test_a_bias_that_is_small_for_certain_is_said_to_be(tmp_path):
+    store.begin(tmp_path, [], ["run.py"])
+    for name, high, p in (("a", 0.009, 0.5), ("b", 0.009, 1e-9), ("c", 0.5, 1e-9), ("d", 0.5, 0.5)):
+        save = row(name, bias=0.005, bias_high=high, bias_p=p)
+        store.save(tmp_path, save["key"], [save])
+    verdicts = report.load(tmp_path).set_index("estimator")["verdict"]
+    assert list(verdicts["a":"d"]) == ["within 1 %", "biased, within 1 %", "biased", "no bias found"]
+
+
+def test_a_variance_that_does_not_exist_is_in_the_table_and_in_no_figure(tmp_path):
+    store.begin(tmp_path, [], ["run.py"])
+    infinite = {
+        name: np.inf for name in row() if name.startswith(("variance", "work_variance")) and name != "variance_source"
+    }
+    for d in (2, 8):
+        odd = row("odd", d, bias=np.nan, bias_low=np.nan, bias_high=np.nan, bias_p=np.nan, status="budget", **infinite)
+        store.save(tmp_path, odd["key"], [odd])
+        store.save(tmp_path, row(latent_dim=d)["key"], [row(latent_dim=d)])
+    report.write(tmp_path)
+    assert "inf" in (tmp_path / "summary.csv").read_text()
+    frame = report.load(tmp_path)
+    assert all("odd" in text for name, text, figure in plots.figures(frame) if name.startswith("variance"))
+    plt.close("all")

@@ -1,0 +1,142 @@
+"""Which estimator is better, and how variance and cost grow: from a table of results, with intervals."""
+
+import numpy as np
+import pandas as pd
+from scipy import optimize, stats
+
+from benchmarks import store
+from benchmarks.intervals import LEVEL, Array, Z, hall, hall_inverse
+
+FALSE_DISCOVERIES = 0.01
+SETTING = ["problem", "point", "latent_dim", "num_samples", "seed", "device", "dtype", "group"]
+COLUMNS = [*SETTING, "estimator", "against", "at", "ratio", "ratio_low", "ratio_high", "p", "verdict"]
+AT = {"variance": "one estimate", "work_variance": "equal evaluations", "work_variance_time": "equal seconds"}
+
+
+def compare(frame: pd.DataFrame, against: str | None = None) -> pd.DataFrame:
+    """Ratios of two estimators' variances in the same cell, at one estimate each, equal evaluations and equal seconds.
+
+    Both met common random numbers, so that batch k of one is paired with batch k of the other: the interval is that of
+    the difference of log variances over the 64 pairs, by Hall's transformation of Student's t. Timings, which are
+    independent, add their own error. The verdict is on `estimator`: `better` or `worse` where the ratio differs from 1
+    at a false discovery rate of 1 % over the table (Benjamini and Hochberg 1995), else `not distinguishable`.
+
+    Args:
+        frame: what `benchmarks.report.load` returns, or a DataFrame of the rows of `benchmarks.measure.measure`.
+        against: an estimator that all others are compared with; by default every pair.
+
+    Returns:
+        One row a cell, group, pair and `at`: setting, estimator, against, at, ratio (of variances, below 1 where
+        `estimator` is the better one), ratio_low, ratio_high (95 % interval), p, verdict. A variance that is zero
+        within rounding, or does not exist, has no ratio and is left out.
+
+    Raises:
+        ValueError: `against` is not in the frame.
+    """
+    rows = frame[frame["status"].isin(store.MEASURED)]
+    names = sorted(set(rows["estimator"]))
+    if against is not None and against not in names:
+        raise ValueError(f"against={against}: choose from {', '.join(names)}")
+    rows = rows[(rows["variance_low"] > 0) & np.isfinite(rows["variance"].astype(float))]
+    pairs = rows.merge(rows, on=SETTING, suffixes=("", "_against"))
+    chosen = pairs["estimator"] < pairs["estimator_against"] if against is None else pairs["estimator"] != against
+    pairs = pairs[chosen & (pairs["estimator_against"] == (against or pairs["estimator_against"]))]
+    tables = [found for value, at in AT.items() if len(found := _ratios(pairs, value).assign(at=at))]
+    if not tables:
+        return pd.DataFrame(columns=COLUMNS)
+    table = pd.concat(tables, ignore_index=True)
+    different = stats.false_discovery_control(table["p"]) < FALSE_DISCOVERIES
+    better = np.where(table["ratio"] < 1, "better", "worse")
+    return table.assign(verdict=np.where(different, better, "not distinguishable"))[COLUMNS]
+
+
+def exponents(frame: pd.DataFrame, values: tuple[str, ...] = tuple(AT)) -> pd.DataFrame:
+    """Exponents b of power laws value = a x^b in latent_dim and in num_samples, by weighted least squares on the logs.
+
+    Points weigh by their intervals, see `slope`.
+
+    frame: as for `compare`. Returns one row a line: setting, value, x, exponent, exponent_low, exponent_high, sizes.
+    """
+    measured = frame[frame["status"].isin(store.MEASURED)]
+    rows = []
+    for x in ("latent_dim", "num_samples"):
+        held = ["estimator", *(name for name in SETTING if name != x)]
+        for setting, line in measured.groupby(held, sort=False):
+            for value in values:
+                found = slope(line[x], line[value], line[f"{value}_low"], line[f"{value}_high"])
+                if np.isfinite(found[0]):
+                    fit = dict(zip(["exponent", "exponent_low", "exponent_high"], found, strict=True))
+                    rows.append(dict(zip(held, setting, strict=True)) | {"value": value, "x": x} | fit)
+    columns = ["estimator", *SETTING, "value", "x", "exponent", "exponent_low", "exponent_high"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def slope(x: pd.Series, y: pd.Series, low: pd.Series, high: pd.Series) -> tuple[float, float, float]:
+    """Exponent of y = a x^b and its 95 % interval; nan below two sizes. Zeros within rounding do not count.
+
+    Where the points scatter by more than their intervals allow, a variance between them is added to each one's own so
+    that it does not (Paule and Mandel 1982), and the interval takes Student's t.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        logs = np.log(np.array([x, y, low, high], dtype=float))
+    x_, y_, low_, high_ = logs[:, np.isfinite(logs).all(0)]
+    if len(set(x_)) < 2:
+        return (float("nan"),) * 3
+    own = ((high_ - low_) / (2 * Z)) ** 2 + np.finfo(float).eps
+    free = len(x_) - 2
+
+    def fit(between: float) -> tuple[float, float, float]:
+        """Exponent, its variance, and how much the points scatter beyond what is allowed."""
+        weights = 1 / (own + between)
+        centred = x_ - np.average(x_, weights=weights)
+        exponent = weights * centred @ y_ / (weights @ centred**2)
+        residuals = y_ - np.average(y_, weights=weights) - exponent * centred
+        return float(exponent), float(1 / (weights @ centred**2)), float(weights @ residuals**2 - free)
+
+    misfit = free > 0 and fit(0.0)[2] > 0
+    between = optimize.brentq(lambda b: fit(b)[2], 0.0, np.var(y_) * len(y_)) if misfit else 0.0
+    exponent, squared, _ = fit(between)
+    half = (stats.t.ppf((1 + LEVEL) / 2, free) if misfit else Z) * np.sqrt(squared)
+    return exponent, exponent - half, exponent + half
+
+
+def _ratios(pairs: pd.DataFrame, value: str) -> pd.DataFrame:
+    """The ratios of one column, with their intervals and the p-values of a ratio of 1; none where it is zero (no f)."""
+    pairs = pairs[(pairs[value] > 0) & (pairs[f"{value}_against"] > 0)]
+    if pairs.empty:
+        return pd.DataFrame(columns=[*SETTING, "estimator", "against", "ratio", "ratio_low", "ratio_high", "p"])
+    influence = _influence(pairs, "") - _influence(pairs, "_against")
+    count = influence.shape[1]
+    sampled = influence.var(1, ddof=1) / count
+    squared = sampled.copy()
+    for suffix in ("", "_against"):
+        exact = pairs[f"variance_source{suffix}"] == "exact"
+        squared += np.where(exact, _log_error(pairs, "variance", suffix) ** 2, 0.0)
+        squared += _log_error(pairs, "seconds", suffix) ** 2 if value == "work_variance_time" else 0.0
+    error = np.sqrt(squared)
+    third = (influence**3).mean(1) / count**2
+    skewness = np.divide(third, error**3, out=np.zeros_like(third), where=error > 0)
+    ratio = np.log((pairs[value] / pairs[f"{value}_against"]).to_numpy(dtype=float))
+    t = np.divide(ratio, error, out=np.where(ratio == 0, 0.0, np.inf), where=error > 0)
+    quantile = stats.t.ppf((1 + LEVEL) / 2, count - 1)
+    low, high = (ratio - error * hall_inverse(np.full(len(ratio), end), skewness) for end in (quantile, -quantile))
+    names = pairs[[*SETTING, "estimator", "estimator_against"]].rename(columns={"estimator_against": "against"})
+    return names.assign(
+        ratio=np.exp(ratio),
+        ratio_low=np.exp(low),
+        ratio_high=np.exp(high),
+        p=2 * stats.t.sf(np.abs(hall(t, skewness)), count - 1),
+    )
+
+
+def _log_error(pairs: pd.DataFrame, column: str, suffix: str) -> Array:
+    """Standard error of the log of a column with an interval."""
+    ends = pairs[[f"{column}_low{suffix}", f"{column}_high{suffix}"]].to_numpy(dtype=float)
+    return np.log(ends[:, 1] / ends[:, 0]) / (2 * Z)
+
+
+def _influence(pairs: pd.DataFrame, suffix: str) -> Array:
+    """Each batch's pull on the log variance, (pairs, K); none on an exact one."""
+    batches = np.array(pairs[f"batch_variances{suffix}"].tolist(), dtype=float)
+    exact = (pairs[f"variance_source{suffix}"] == "exact").to_numpy()[:, None]
+    return np.where(exact, 0.0, batches / batches.mean(1, keepdims=True) - 1)

@@ -1,0 +1,141 @@
+"""How many replicates a cell takes, and drawing them: pilot, scouts, and the sample that is measured."""
+
+import math
+import time
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from benchmarks.engine import Chunks, Counted
+from benchmarks.moments import Moments, Replicates
+from benchmarks.summary import NO_RATE, NO_VARIANCE, Known, Pilot, Standing, lasting, standings
+from estimators.core import Problem
+
+PILOT_REPLICATES = 256
+ROUNDING_ERRORS = 8
+FIRST_SCOUT = -(2**31)
+SCOUTS_PER_KURTOSIS = 20
+SAFETY = 1.25
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a run is to reach, and its bounds in chunks and seconds."""
+
+    precision: float
+    bias_precision: float | None
+    fewest: int
+    most: int
+    seconds: float
+
+    def factor(self, standing: Standing) -> float:
+        """How many times as many replicates a group needs."""
+        asked = standing.detectable / self.bias_precision if self.bias_precision else 0.0
+        return max(standing.width / self.precision, asked) ** 2
+
+
+@dataclass(frozen=True)
+class Run:
+    """A cell's measured replicates, how far each group is, and which groups' tails the scouts have seen."""
+
+    total: Replicates
+    standings: dict[str, Standing]
+    settled: dict[str, bool]
+
+    def reasons(self, known: Known, target: Target) -> dict[str, str]:
+        """Why a group's numbers are not what was asked for, empty where they are."""
+        return {name: self._reason(i, name, known, target) for i, name in enumerate(known.groups)}
+
+    def lacks_variance(self, known: Known) -> dict[str, bool]:
+        """Whether a group's variance does not exist, as far as its tail tells."""
+        return {
+            name: self._shape(i, name, known) >= NO_VARIANCE and not self.settled[name]
+            for i, name in enumerate(known.groups)
+        }
+
+    def _shape(self, i: int, name: str, known: Known) -> float:
+        """What is claimed of a group's tail; where the scouts have settled it, only beyond doubt."""
+        return lasting(self.total, known, i, 0.999 if self.settled[name] else 0.95)
+
+    def _reason(self, i: int, name: str, known: Known, target: Target) -> str:
+        standing, shape = self.standings[name], self._shape(i, name, known)
+        if shape >= NO_VARIANCE and not self.settled[name]:
+            return f"the variance does not exist: the tail's shape k is >= {shape:.2f}"
+        if shape >= NO_RATE:
+            return f"the variance exists, but no interval at the usual rate does: the tail's shape k is >= {shape:.2f}"
+        if standing.width > target.precision:
+            return f"interval's relative half-width is {standing.width:.3g}, not {target.precision:g}"
+        if not self.settled[name]:
+            return "the tail is too heavy for the interval to be trusted at this many replicates"
+        if target.bias_precision and standing.detectable > target.bias_precision:
+            return f"detectable bias is {standing.detectable:.3g} of the gradient's norm, not {target.bias_precision:g}"
+        return ""
+
+
+def pilot(chunks: Chunks) -> Pilot:
+    """Runs PILOT_REPLICATES that no statistic uses, on streams counted down from the cell's own.
+
+    The rounding error is seen by moving the parameters by one unit in the last place, with the same draws.
+    """
+
+    def at(problem: Problem, point: Tensor) -> Chunks:
+        return Chunks(chunks.estimator, problem, point, chunks.num_samples, chunks.rows, chunks.seed)
+
+    counted = Counted(chunks.problem)
+    counting = at(counted, chunks.point)
+    first = counting(-1).double()
+    total = Moments.of(first)
+    while total.n < PILOT_REPLICATES:
+        total = total + Moments.of(counting(-1 - total.n // chunks.rows))
+    unit = torch.finfo(chunks.point.dtype).eps
+    moved = at(chunks.problem, chunks.point + unit * (1 + chunks.point.abs()))(-1)
+    ulps = (unit * first).square()
+    rounding = ROUNDING_ERRORS**2 * ((moved - first).square() + ulps + ulps.mean()).mean(0)
+    return Pilot(total.mean, counted.evaluations / total.n, counted.gradient_evaluations / total.n, rounding)
+
+
+def run(chunks: Chunks, known: Known, target: Target, bar: tqdm) -> Run:
+    """Draw replicates until the target is reached or a bound is.
+
+    Scouts, which no statistic uses, choose how many: a run that ends when its own interval looks narrow ends when the
+    tail has not shown itself, and is too low. There are enough scouts when they are half of what they ask for, and
+    SCOUTS_PER_KURTOSIS times the kurtosis of the squared deviations, so that their spread is known.
+    """
+    start = time.perf_counter()
+    groups = list(known.groups.values())
+
+    def extend(total: Replicates | None, first: int, goal: int, deadline: float) -> Replicates:
+        done = total.gradient.n // chunks.rows if total else 0
+        while total is None or (done < goal and time.perf_counter() < deadline):
+            part = Replicates.of(chunks(first + done), groups, known.pilot.centre, first=done * chunks.rows)
+            total = part if total is None else total + part
+            done += 1
+            bar.update(chunks.rows)
+        return total
+
+    def needed(found: dict[str, Standing], n: int) -> float:
+        return n * max(map(target.factor, found.values()))
+
+    scouts, goal = None, math.ceil(target.fewest / 2)
+    while True:
+        scouts = extend(scouts, FIRST_SCOUT, goal, start + target.seconds / 2)
+        n, found = scouts.gradient.n, standings(scouts, known, bool(target.bias_precision))
+        settled = {name: n >= SCOUTS_PER_KURTOSIS * standing.kurtosis for name, standing in found.items()}
+        asked = max(needed(found, n) / 2, SCOUTS_PER_KURTOSIS * max(s.kurtosis for s in found.values()))
+        late = time.perf_counter() >= start + target.seconds / 2
+        if n >= asked or late or n + chunks.rows > target.most * chunks.rows:
+            break
+        goal = min(math.ceil(min(max(asked, 1.25 * n), 4 * n) / chunks.rows), target.most)
+
+    total, goal = None, max(math.ceil(min(SAFETY * needed(found, n) / chunks.rows, target.most)), target.fewest)
+    while True:
+        bar.total = bar.n + goal * chunks.rows
+        total = extend(total, 0, goal, start + target.seconds)
+        found = standings(total, known, bool(target.bias_precision))
+        factor = max(map(target.factor, found.values()))
+        bar.set_postfix(width=f"{max(s.width for s in found.values()):.3f}", asked=target.precision)
+        if factor <= 1 or goal >= target.most or time.perf_counter() >= start + target.seconds:
+            return Run(total, found, settled)
+        goal = min(math.ceil(goal * min(max(1.1 * factor, 1.25), 4.0)), target.most)
