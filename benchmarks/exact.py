@@ -75,19 +75,11 @@ def exact_moments(estimator: Estimator, problem: Problem, point: Tensor, num_sam
     the rule before. None where that is not to be had: another q, more than MOST_OUTCOMES combinations, an estimator
     that draws by other means than q (seen by its calls, by torch's generator and by running it twice), no convergence.
     """
-    problem, estimator = copy.deepcopy(problem).double().cpu(), copy.deepcopy(estimator)
-    point = point.detach().double().cpu()
     try:
-        draws = _draws(estimator, problem, point, num_samples)
-        q = problem.q(leaf(point, 1))
-        coordinates = draws * _base(q).batch_shape[1:].numel()
+        cell = _Cell(estimator, copy.deepcopy(problem).double().cpu(), point.double().cpu(), num_samples)
         last: Exact | None = None
-        for nodes, weights in _rules(_base(q)):
-            if len(nodes) ** coordinates > MOST_OUTCOMES:
-                return None
-            found = _sum(estimator, problem, point, num_samples, draws, nodes, weights, last)
-            if found is None:
-                return None
+        for nodes, weights in _rules(cell.base):
+            found = cell.moments(nodes, weights, last.mean if last else torch.zeros_like(cell.point))
             if last is not None and _agree(found, last):
                 return Exact(
                     found.mean,
@@ -101,17 +93,67 @@ def exact_moments(estimator: Estimator, problem: Problem, point: Tensor, num_sam
     return None
 
 
+class _NotExact(Exception):
+    """The moments are not to be had exactly."""
+
+
+class _Cell:
+    """An estimator at a point, and the outcomes of all the draws that one estimate takes."""
+
+    def __init__(self, estimator: Estimator, problem: Problem, point: Tensor, num_samples: int) -> None:
+        self.estimator = estimator
+        self.problem = problem
+        self.point = point.detach()
+        self.num_samples = num_samples
+        self.base = _base(problem.q(leaf(self.point, 1)))
+        self.shape = self.base.batch_shape[1:]
+        counting = Replay(problem)
+        with torch.random.fork_rng(devices=[]):
+            self._estimate(counting, leaf(self.point, 2))
+        self.draws = counting.drawn
+
+    def moments(self, nodes: Tensor, weights: Tensor | None, centre: Tensor) -> Exact:
+        """Weighted moments over all combinations of nodes, about a centre; weights: None for q's own probabilities."""
+        coordinates = self.draws * self.shape.numel()
+        count = len(nodes) ** coordinates
+        if count > MOST_OUTCOMES:
+            raise _NotExact
+        one, two, size = (torch.zeros_like(centre) for _ in range(3))
+        rows = chunk_rows(self.problem, self.point, self.num_samples)
+        places = len(nodes) ** torch.arange(coordinates)
+        for first in range(0, count, rows):
+            index = torch.arange(first, min(first + rows, count))[:, None] // places % len(nodes)
+            outcomes = nodes[index].reshape(len(index), self.draws, *self.shape, *nodes.shape[1:]).transpose(0, 1)
+            params = leaf(self.point, len(index))
+            with torch.no_grad():
+                if weights is None:
+                    weight = self.problem.q(params).log_prob(outcomes).sum(0).exp()
+                else:
+                    weight = weights[index].prod(1)
+            g = self._replayed(params, outcomes)
+            delta = g - centre
+            one, two, size = one + weight @ delta, two + weight @ delta.square(), size + weight @ g.abs()
+        rounding = ROUNDING_ERRORS * torch.finfo(centre.dtype).eps * math.sqrt(count) * size
+        variance = (two - one.square()).clamp(min=0)
+        return Exact(centre + one, variance, rounding, rounding * (rounding + 2 * two.sqrt()))
+
+    def _replayed(self, params: Tensor, outcomes: Tensor) -> Tensor:
+        """Gradients (R, P) of given outcomes; not exact if the estimator did more than use them all, the same twice."""
+        state = torch.get_rng_state()
+        replays = [Replay(self.problem, outcomes) for _ in range(2)]
+        first, again = (self._estimate(replay, params) for replay in replays)
+        untouched = torch.get_rng_state().equal(state) and all(replay.drawn == len(outcomes) for replay in replays)
+        if not (untouched and first.equal(again) and first.isfinite().all()):
+            raise _NotExact
+        return first + grad(self.problem.known(params)[None], params)
+
+    def _estimate(self, replay: Replay, params: Tensor) -> Tensor:
+        return copy.deepcopy(self.estimator)(replay, params, num_samples=self.num_samples).detach()
+
+
 def _base(q: Distribution) -> Distribution:
     """The distribution of one coordinate."""
     return q.base_dist if isinstance(q, Independent) else q
-
-
-def _draws(estimator: Estimator, problem: Problem, point: Tensor, num_samples: int) -> int:
-    """How many draws of q one estimate takes."""
-    counting = Replay(problem)
-    with torch.random.fork_rng(devices=[]):
-        estimator(counting, leaf(point, 2), num_samples=num_samples)
-    return counting.drawn
 
 
 def _rules(base: Distribution) -> list[tuple[Tensor, Tensor | None]]:
@@ -126,57 +168,6 @@ def _rules(base: Distribution) -> list[tuple[Tensor, Tensor | None]]:
         support = base.enumerate_support(expand=False)  # type: ignore[no-untyped-call]
         return [(support.reshape(len(support), *base.event_shape), None)] * 2
     return []
-
-
-def _sum(
-    estimator: Estimator,
-    problem: Problem,
-    point: Tensor,
-    num_samples: int,
-    draws: int,
-    nodes: Tensor,
-    weights: Tensor | None,
-    last: Exact | None,
-) -> Exact | None:
-    """Weighted moments over all combinations of nodes, about the last mean; None if the estimator draws otherwise."""
-    q = problem.q(leaf(point, 1))
-    shape = _base(q).batch_shape[1:]
-    coordinates = draws * shape.numel()
-    count = len(nodes) ** coordinates
-    centre = last.mean if last else torch.zeros_like(point)
-    one, two = torch.zeros_like(point), torch.zeros_like(point)
-    size = torch.zeros_like(point)
-    rows = chunk_rows(problem, point, num_samples)
-    places = len(nodes) ** torch.arange(coordinates)
-    for first in range(0, count, rows):
-        index = torch.arange(first, min(first + rows, count))[:, None] // places % len(nodes)
-        outcomes = nodes[index].reshape(len(index), draws, *shape, *nodes.shape[1:]).transpose(0, 1)
-        params = leaf(point, len(index))
-        with torch.no_grad():
-            weight = (
-                weights[index].prod(1) if weights is not None else problem.q(params).log_prob(outcomes).sum(0).exp()
-            )
-        g = _replayed(estimator, problem, params, num_samples, outcomes)
-        if g is None or not g.isfinite().all():
-            return None
-        delta = g - centre
-        one, two = one + weight @ delta, two + weight @ delta.square()
-        size = size + weight @ g.abs()
-    variance = two - one.square()
-    rounding = ROUNDING_ERRORS * torch.finfo(point.dtype).eps * math.sqrt(count) * size
-    return Exact(centre + one, variance.clamp(min=0), rounding, rounding * (rounding + 2 * two.sqrt()))
-
-
-def _replayed(
-    estimator: Estimator, problem: Problem, params: Tensor, num_samples: int, outcomes: Tensor
-) -> Tensor | None:
-    """Gradients (R, P) of given outcomes; None if the estimator did more than use them all, or not the same twice."""
-    state = torch.get_rng_state()
-    known = grad(problem.known(params)[None], params)
-    replays = [Replay(problem, outcomes) for _ in range(2)]
-    first, again = (copy.deepcopy(estimator)(replay, params, num_samples=num_samples).detach() for replay in replays)
-    untouched = torch.get_rng_state().equal(state) and all(replay.drawn == len(outcomes) for replay in replays)
-    return first + known if untouched and first.equal(again) else None
 
 
 def _agree(found: Exact, last: Exact) -> bool:
