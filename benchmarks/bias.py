@@ -158,5 +158,5 @@ class Difference:
 
     @cached_property
     def _scales(self) -> Array:
-        """Quantiles of the noise's estimate relative to the noise."""
-        return stats.chi2.ppf(NOISE_QUANTILES, self.degrees_total) / self.degrees_total
+        """Quantiles of what the noise may be, relative to its estimate."""
+        return self.degrees_total / stats.chi2.ppf(NOISE_QUANTILES, self.degrees_total)

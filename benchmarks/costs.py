@@ -14,43 +14,58 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.benchmark import Timer
 
 from benchmarks.engine import Chunks, leaf
-from benchmarks.intervals import LEVEL, Interval
+from benchmarks.intervals import LEVEL, Array, Interval
 
-FEWEST_TIMINGS = 9
-TIMING_SECONDS = 0.05
+ROUNDS = 8
+ROUND_SECONDS = 0.01
 
 
 @dataclass(frozen=True)
 class Costs:
-    """Seconds of one estimate, amortised over a full chunk, and alone: (median, low, high); bytes of a chunk."""
+    """Of one estimate: (median, low, high) of its seconds amortised over a full chunk, of those relative to drawing as
+    many normals, and of its seconds alone; bytes that a chunk takes.
+    """
 
     seconds: Interval
+    relative: Interval
     latency: Interval
     peak_memory: int
 
 
 def cost_of(chunks: Chunks, eager: Chunks) -> Costs:
-    """Time a cell's estimates; eager: the same, uncompiled, whose allocations torch shows on a CPU."""
-    return Costs(_seconds(chunks, chunks.rows), _seconds(chunks, 1), peak_memory(lambda: eager(0), eager.point.device))
+    """Time a cell's estimates; eager: the same, uncompiled, whose allocations torch shows on a CPU.
 
-
-def _seconds(chunks: Chunks, rows: int) -> Interval:
-    """Median seconds an estimate takes when `rows` run at once, with its 95 % interval (order statistics)."""
-    timer = Timer(
-        "estimator(problem, params, num_samples=num_samples)",
-        globals={
-            "estimator": chunks.estimator,
-            "problem": chunks.problem,
-            "params": leaf(chunks.point, rows),
-            "num_samples": chunks.num_samples,
-        },
-        num_threads=torch.get_num_threads(),
+    A full chunk, as many normals and a single estimate are timed in turn, so that they meet the machine in one state.
+    """
+    size = chunks.problem.q(leaf(chunks.point, 1)).event_shape.numel() * chunks.num_samples * chunks.rows
+    names = {"torch": torch, "size": size, "like": chunks.point, **vars(chunks)}
+    names |= {"params": leaf(chunks.point, chunks.rows), "one": leaf(chunks.point, 1)}
+    timers = [
+        Timer(code, globals=names, num_threads=torch.get_num_threads())
+        for code in (
+            "estimator(problem, params, num_samples=num_samples)",
+            "torch.randn(size, dtype=like.dtype, device=like.device)",
+            "estimator(problem, one, num_samples=num_samples)",
+        )
+    ]
+    for timer in timers:
+        timer.timeit(1)
+    times = np.array(
+        [[timer.blocked_autorange(min_run_time=ROUND_SECONDS).median for timer in timers] for _ in range(ROUNDS)]
     )
-    times = list(timer.blocked_autorange(min_run_time=TIMING_SECONDS).times)
-    while len(times) < FEWEST_TIMINGS:
-        times.extend(timer.timeit(1).times)
+    chunk, floor, alone = times.T
+    return Costs(
+        _median(chunk / chunks.rows),
+        _median(chunk / floor),
+        _median(alone),
+        peak_memory(lambda: eager(0), eager.point.device),
+    )
+
+
+def _median(times: Array) -> Interval:
+    """Median and its 95 % interval (order statistics)."""
     ends: Any = stats.quantile_test(times, q=0, p=0.5).confidence_interval(LEVEL)
-    return float(np.median(times)) / rows, float(ends.low) / rows, float(ends.high) / rows
+    return float(np.median(times)), float(ends.low), float(ends.high)
 
 
 def peak_memory(call: Callable[[], Any], device: torch.device) -> int:

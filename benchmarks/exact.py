@@ -14,7 +14,8 @@ from benchmarks.engine import Estimator, chunk_rows, leaf
 from estimators.core import Problem, grad
 
 MOST_OUTCOMES = 2**18
-NODES = (5, 8, 13, 20, 31, 46, 69, 104)
+MOST_CHUNKS = 256
+NODES = (13, 20, 31, 46, 69, 104)
 TOLERANCE = 1e-9
 ROUNDING_ERRORS = 8
 
@@ -39,6 +40,7 @@ class Replay(Problem):
         self.groups = problem.groups
         self.points = problem.points
         self.drawn = 0
+        self.log_probability: Tensor | float = 0.0
 
     def at(self, point: str) -> Tensor:
         return self.problem.at(point)
@@ -54,7 +56,10 @@ class Replay(Problem):
                 return (rsample if differentiable and rsample else draw)(shape)
             z = self.outcomes[first : self.drawn].reshape(*shape, *self.outcomes.shape[1:])
             base = _base(q)
-            z = base.loc + base.scale * z if isinstance(base, Normal) else z
+            if isinstance(base, Normal):
+                z = base.loc + base.scale * z
+            else:
+                self.log_probability = self.log_probability + q.log_prob(z).reshape(-1, z.shape[len(shape)]).sum(0)
             return z if differentiable else z.detach()
 
         q.sample = lambda sample_shape=(): replay(sample_shape, False)
@@ -71,26 +76,30 @@ class Replay(Problem):
 def exact_moments(estimator: Estimator, problem: Problem, point: Tensor, num_samples: int) -> Exact | None:
     """Mean and variance of an estimate by enumeration (finite q) or Gauss-Hermite quadrature (Gaussian q).
 
-    Every combination of nodes of all the draws is fed as one row. Quadrature is refined until both agree to 1e-9 with
-    the rule before. None where that is not to be had: another q, more than MOST_OUTCOMES combinations, an estimator
-    that draws by other means than q (seen by its calls, by torch's generator and by running it twice), no convergence.
+    Every combination of nodes of all the draws is fed as one row. The two finest rules that MOST_OUTCOMES and
+    MOST_CHUNKS allow must agree to 1e-9. None where that is not to be had: another q, too many combinations (a Gaussian
+    takes 20 nodes a coordinate or more), an estimator that remembers or draws by other means than q (seen by its calls,
+    by torch's generator and by running it twice), two rules that differ.
     """
     try:
         cell = _Cell(estimator, copy.deepcopy(problem).double().cpu(), point.double().cpu(), num_samples)
-        last: Exact | None = None
-        for nodes, weights in _rules(cell.base):
-            found = cell.moments(nodes, weights, last.mean if last else torch.zeros_like(cell.point))
-            if last is not None and _agree(found, last):
-                return Exact(
-                    found.mean,
-                    found.variance,
-                    torch.maximum(found.mean_error, (found.mean - last.mean).abs()),
-                    torch.maximum(found.variance_error, (found.variance - last.variance).abs()),
-                )
-            last = found
+        coarse, fine = [rule for rule in _rules(cell.base) if cell.affords(len(rule[0]))][-2:]
+        last = cell.moments(*coarse, torch.zeros_like(cell.point))
+        found = cell.moments(*fine, last.mean)
     except Exception:  # an estimator or a q that cannot be replayed, for whatever reason, is sampled
         return None
-    return None
+    mean_error, variance_error = (found.mean - last.mean).abs(), (found.variance - last.variance).abs()
+    total = found.variance.sum()
+    if variance_error.sum() > TOLERANCE * total + found.variance_error.sum():
+        return None
+    if mean_error.norm() > TOLERANCE * total.sqrt() + found.mean_error.norm():
+        return None
+    return Exact(
+        found.mean,
+        found.variance,
+        torch.maximum(found.mean_error, mean_error),
+        torch.maximum(found.variance_error, variance_error),
+    )
 
 
 class _NotExact(Exception):
@@ -109,46 +118,50 @@ class _Cell:
         self.shape = self.base.batch_shape[1:]
         counting = Replay(problem)
         with torch.random.fork_rng(devices=[]):
-            self._estimate(counting, leaf(self.point, 2))
+            self._estimates([counting], leaf(self.point, 2))
         self.draws = counting.drawn
+        self.coordinates = self.draws * self.shape.numel()
+        self.rows = chunk_rows(problem, self.point, num_samples)
+
+    def affords(self, nodes: int) -> bool:
+        """Whether a rule of so many nodes a coordinate is cheap enough."""
+        return nodes**self.coordinates <= min(MOST_OUTCOMES, MOST_CHUNKS * self.rows)
 
     def moments(self, nodes: Tensor, weights: Tensor | None, centre: Tensor) -> Exact:
         """Weighted moments over all combinations of nodes, about a centre; weights: None for q's own probabilities."""
-        coordinates = self.draws * self.shape.numel()
-        count = len(nodes) ** coordinates
-        if count > MOST_OUTCOMES:
-            raise _NotExact
+        count = len(nodes) ** self.coordinates
         one, two, size = (torch.zeros_like(centre) for _ in range(3))
-        rows = chunk_rows(self.problem, self.point, self.num_samples)
-        places = len(nodes) ** torch.arange(coordinates)
-        for first in range(0, count, rows):
-            index = torch.arange(first, min(first + rows, count))[:, None] // places % len(nodes)
+        places = len(nodes) ** torch.arange(self.coordinates)
+        for first in range(0, count, self.rows):
+            index = torch.arange(first, min(first + self.rows, count))[:, None] // places % len(nodes)
             outcomes = nodes[index].reshape(len(index), self.draws, *self.shape, *nodes.shape[1:]).transpose(0, 1)
-            params = leaf(self.point, len(index))
-            with torch.no_grad():
-                if weights is None:
-                    weight = self.problem.q(params).log_prob(outcomes).sum(0).exp()
-                else:
-                    weight = weights[index].prod(1)
-            g = self._replayed(params, outcomes)
+            g, probability = self._replayed(leaf(self.point, len(index)), outcomes)
+            weight = probability if weights is None else weights[index].prod(1)
             delta = g - centre
-            one, two, size = one + weight @ delta, two + weight @ delta.square(), size + weight @ g.abs()
-        rounding = ROUNDING_ERRORS * torch.finfo(centre.dtype).eps * math.sqrt(count) * size
+            one, two = one + weight @ delta, two + weight @ delta.square()
+            size = size + weight @ g.square() if weights is not None else torch.maximum(size, g.square().amax(0))
+        rounding = ROUNDING_ERRORS * torch.finfo(centre.dtype).eps * math.sqrt(count) * size.sqrt()
         variance = (two - one.square()).clamp(min=0)
         return Exact(centre + one, variance, rounding, rounding * (rounding + 2 * two.sqrt()))
 
-    def _replayed(self, params: Tensor, outcomes: Tensor) -> Tensor:
-        """Gradients (R, P) of given outcomes; not exact if the estimator did more than use them all, the same twice."""
+    def _replayed(self, params: Tensor, outcomes: Tensor) -> tuple[Tensor, Tensor]:
+        """Gradients (R, P) of given outcomes, and the outcomes' probabilities where q is finite, (R,).
+
+        Not exact if the estimator did anything but use them all, and the same way again.
+        """
         state = torch.get_rng_state()
         replays = [Replay(self.problem, outcomes) for _ in range(2)]
-        first, again = (self._estimate(replay, params) for replay in replays)
+        first, again = self._estimates(replays, params)
         untouched = torch.get_rng_state().equal(state) and all(replay.drawn == len(outcomes) for replay in replays)
         if not (untouched and first.equal(again) and first.isfinite().all()):
             raise _NotExact
-        return first + grad(self.problem.known(params)[None], params)
+        probability = torch.as_tensor(replays[0].log_probability).detach().exp()
+        return first + grad(self.problem.known(params)[None], params), probability
 
-    def _estimate(self, replay: Replay, params: Tensor) -> Tensor:
-        return copy.deepcopy(self.estimator)(replay, params, num_samples=self.num_samples).detach()
+    def _estimates(self, replays: list[Replay], params: Tensor) -> list[Tensor]:
+        """One copy of the estimator on each replay in turn."""
+        estimator = copy.deepcopy(self.estimator)
+        return [estimator(replay, params, num_samples=self.num_samples).detach() for replay in replays]
 
 
 def _base(q: Distribution) -> Distribution:
@@ -168,11 +181,3 @@ def _rules(base: Distribution) -> list[tuple[Tensor, Tensor | None]]:
         support = base.enumerate_support(expand=False)  # type: ignore[no-untyped-call]
         return [(support.reshape(len(support), *base.event_shape), None)] * 2
     return []
-
-
-def _agree(found: Exact, last: Exact) -> bool:
-    """Whether two rules give the same moments, relative to the total variance."""
-    total = found.variance.sum()
-    scale = TOLERANCE * total + found.variance_error.sum()
-    means = (found.mean - last.mean).norm() <= TOLERANCE * total.sqrt() + found.mean_error.norm()
-    return bool(means and (found.variance - last.variance).abs().sum() <= scale)

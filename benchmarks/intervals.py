@@ -105,7 +105,6 @@ def lasting_shape(largest: Array, n: int, level: float = LEVEL) -> float:
     error, quarter_error = (1 + whole) / np.sqrt(m), (1 + quarter) / np.sqrt(m // 4)
     falls = whole - quarter > float(stats.norm.ppf(LEVEL)) * np.sqrt(max(quarter_error**2 - error**2, 0.0))
     steps = np.log(m // 4) / np.log(m / (m // 4))
-    steps = np.log(m // 4) / np.log(m / (m // 4))
     at_edge = 1 / quarter + (1 / quarter - 1 / whole) * steps if quarter > 0 else np.inf
     return -np.inf if falls and at_edge > 1 else min(whole - float(stats.norm.ppf(level)) * error, quarter)
 

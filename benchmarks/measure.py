@@ -98,8 +98,6 @@ def measure(
         known, run = replicate(chunks, eager, target, exact, progress)
         cost = cost_of(chunks, eager)
     lacking, reasons = run.lacks_variance(known), run.reasons(known, target)
-    first = next((f"{name}: {reason}" for name, reason in reasons.items() if reason), "")
-    reasons["all"] = reasons["all"] or first
     return [
         cell
         | {"group": name}

@@ -27,6 +27,7 @@ LABELS = {
     "work_variance_time": "variance × seconds",
 }
 SYMBOLS = {"latent_dim": "$D$", "num_samples": "$S$"}
+ROUNDED = 1e3
 PANEL = (2.9, 2.5)
 STYLE: Any = {
     "font.size": 8,
@@ -78,7 +79,7 @@ def scaling(frame: pd.DataFrame, ax: Axes, looks: Looks, x: str, y: str) -> Axes
         error = max(most - exponent, exponent - least)
         label = f"{name}, {SYMBOLS[x]}$^{{{exponent:.2f}}}$" if np.isfinite(exponent) else name
         label += f" ± {error:.2g}" if error >= 0.005 else ""
-        label += " (0 within rounding)" if not (low > 0).any() else ""
+        label += " (0 within rounding)" if ((low <= 0) & (high > ROUNDED * rows[y])).all() else ""
         ax.plot(rows[x], rows[y], lw=1.2, label=label, **look)
         ax.fill_between(rows[x], low, high, color=look["color"], alpha=0.25, lw=0)
     ax.set_xscale("log", base=2)
@@ -94,30 +95,32 @@ def scaling(frame: pd.DataFrame, ax: Axes, looks: Looks, x: str, y: str) -> Axes
     return ax
 
 
-def bias(frame: pd.DataFrame, ax: Axes, looks: Looks, relative: bool) -> Axes:
-    """Bias with its 95 % interval, one line a row of the frame; relative: as a share of the exact gradient's norm.
+Cells = list[tuple[str, int, int]]
 
-    An interval that holds zero has no left end on this log axis: it runs to the edge, and has no dot.
+
+def bias(frame: pd.DataFrame, ax: Axes, looks: Looks, cells: Cells, relative: bool) -> Axes:
+    """Bias with its 95 % interval, one line a cell, downwards; relative: as a share of the exact gradient's norm.
+
+    An interval that holds zero has no left end on this log axis: it runs to the edge, and has no dot. A cell that is
+    not in the frame leaves its line empty.
     """
-    order = {name: i for i, name in enumerate(looks)}
-    keys = [frame["estimator"].map(order), frame["latent_dim"], frame["num_samples"]]
-    frame = frame.iloc[np.lexsort([key.to_numpy() for key in reversed(keys)])[::-1]]
     scale = frame["gradient_norm"] if relative else 1.0
     share = frame[["bias", "bias_low", "bias_high"]].div(scale, axis=0).astype(float)
     positive = share.to_numpy()[share.to_numpy() > 0]
     most = positive.max() if positive.size else 1.0
     edge = min(positive.min() if positive.size else 1.0, most / 10) / 3
-    heights = np.arange(len(frame))
+    own = zip(frame["estimator"], frame["latent_dim"], frame["num_samples"], strict=True)
+    heights = np.array([len(cells) - 1 - cells.index(cell) for cell in own], dtype=float)
     colours = [looks[name]["color"] for name in frame["estimator"]]
     ax.hlines(heights, share["bias_low"].clip(lower=edge), share["bias_high"].clip(lower=edge), colours, lw=1.5)
     found = (share["bias_low"] > 0).to_numpy()
     dots = [colour for colour, f in zip(colours, found, strict=True) if f]
     ax.scatter(share["bias"].to_numpy()[found], heights[found], c=dots, s=12)
-    ax.set_yticks(heights, [f"{r.estimator}  D={r.latent_dim} S={r.num_samples}" for r in frame.itertuples()])
+    ax.set_yticks(range(len(cells))[::-1], [f"{name}  D={d} S={s}" for name, d, s in cells])
     ax.set_xscale("log")
     ax.set_xlim(edge, 2 * most)
     ax.xaxis.set_minor_formatter(NullFormatter())
-    ax.set_ylim(-0.7, len(frame) - 0.3)
+    ax.set_ylim(-0.7, len(cells) - 0.3)
     ax.set(xlabel="bias / norm of the exact gradient" if relative else "norm of the bias", ylabel="")
     ax.grid(axis="y", lw=0.2)
     return ax
@@ -184,8 +187,10 @@ def _bias_figure(part: pd.DataFrame, looks: Looks, suffix: str, about: str) -> t
     noise = np.sqrt((part["variance"] / part["replicates"]).astype(float))
     relative = bool((part["gradient_norm"] > 1e-3 * noise).all())
     groups = {str(name): rows for name, rows in part.groupby("group", sort=False)}
-    height = 0.8 + 0.13 * max(len(rows) for rows in groups.values())
-    figure = panels(groups, partial(bias, looks=looks, relative=relative), height, sharey=True)
+    order = list(looks)
+    found = set(zip(part["estimator"], part["latent_dim"], part["num_samples"], strict=True))
+    cells = sorted(found, key=lambda cell: (order.index(cell[0]), cell[1:]))
+    figure = panels(groups, partial(bias, looks=looks, cells=cells, relative=relative), 0.8 + 0.13 * len(cells), True)
     caption = f"Bias: {about}. Lines are 95 % intervals; one that reaches the left edge holds zero."
     return f"bias-{suffix}", caption, figure
 

@@ -16,6 +16,7 @@ from benchmarks import plots, store
 from benchmarks.comparisons import AT, FALSE_DISCOVERIES, compare, exponents
 
 EQUIVALENCE = 0.01
+NOT_TESTED = "not tested"
 
 
 def load(folder: str | Path) -> pd.DataFrame:
@@ -39,18 +40,23 @@ def load(folder: str | Path) -> pd.DataFrame:
     within = f"within {100 * EQUIVALENCE:g} %"
     verdicts = [~tested, biased & close, biased, close]
     frame["verdict"] = np.select(verdicts, ["", f"biased, {within}", "biased", within], "no bias found")
+    frame.loc[frame["status"].isin(store.MEASURED) & ~tested, "verdict"] = NOT_TESTED
     return frame
 
 
 def with_interval(rows: pd.DataFrame, column: str) -> pd.Series:
-    """A number and its interval as text: 1.31 [1.29, 1.34], or 30 where both are one."""
+    """A number and its interval as text: 1.31 [1.29, 1.34]; 30 (exact); infinite; 2.1 [?] where no interval holds."""
     return pd.Series(
         [
             ""
             if pd.isna(value)
+            else "infinite"
+            if np.isinf(value)
+            else f"{value:.3g} [?]"
+            if pd.isna(low)
             else f"{value:.3g} [{low:.3g}, {high:.3g}]"
             if low < value * (1 - 1e-6) or high > value * (1 + 1e-6)
-            else f"{value:.4g}"
+            else f"{value:.4g} (exact)"
             for value, low, high in zip(rows[column], rows[f"{column}_low"], rows[f"{column}_high"], strict=True)
         ],
         index=rows.index,
@@ -78,13 +84,13 @@ def compact(frame: pd.DataFrame) -> tuple[str, pd.DataFrame]:
 def compared(frame: pd.DataFrame, pairs: pd.DataFrame, against: str | None) -> tuple[str, pd.DataFrame]:
     """One estimator's name, and how all others compare with it over all parameters: a row a cell and estimator.
 
-    The name is `against`, else that of the estimator with the most cells in which no bias was found, the first of the
-    alphabet.
+    The name is `against`, else that of the estimator with the most cells in which it has a variance and no bias was
+    found, the first of the alphabet. Those whose bias was found are marked.
     """
-    sound = (
-        frame["status"].isin(store.MEASURED) & (frame["group"] == "all") & ~frame["verdict"].str.startswith("biased")
-    )
-    cells = frame.loc[sound, "estimator"].value_counts()
+    whole = frame[frame["group"] == "all"]
+    sound = (whole["variance_low"] > 0) & np.isfinite(whole["variance"].astype(float))
+    sound &= ~whole["verdict"].str.startswith(("biased", NOT_TESTED))
+    cells = whole.loc[sound, "estimator"].value_counts()
     chosen = against or (min(cells.index, key=lambda name: (-cells[name], name)) if len(cells) else "")
     turned = pairs.rename(columns={"estimator": "against", "against": "estimator"}).assign(
         ratio=1 / pairs["ratio"].astype(float),
@@ -94,14 +100,16 @@ def compared(frame: pd.DataFrame, pairs: pd.DataFrame, against: str | None) -> t
     )
     both = pd.concat([pairs, turned], ignore_index=True)
     both = both[(both["against"] == chosen) & (both["group"] == "all")]
-    both["text"] = with_interval(both, "ratio") + ": " + both["verdict"]
+    biased = whole.loc[whole["verdict"].str.startswith("biased"), store.CELL].assign(mark=", but biased")
+    both = both.merge(biased, how="left", on=store.CELL)
+    both["text"] = with_interval(both, "ratio") + ": " + both["verdict"] + both["mark"].fillna("")
     columns = [name for name in store.CELL if len(set(frame[name])) > 1 or name == "estimator"]
     table = (
         both.pivot_table(index=store.CELL, columns="at", values="text", aggfunc="first")
         .reset_index()
         .rename_axis(columns=None)
     )
-    return chosen, table[[*columns, *(at for at in AT.values() if at in table)]]
+    return chosen, table[[*columns, *(at for at in AT if at in table)]]
 
 
 def write(folder: str | Path, against: str | None = None) -> pd.DataFrame:
@@ -124,7 +132,8 @@ def write(folder: str | Path, against: str | None = None) -> pd.DataFrame:
         images.append((text, base64.b64encode(svg).decode()))
     template = jinja2.Environment(autoescape=True).from_string(Path(__file__).with_name("report.html.j2").read_text())
     about = json.loads(path.read_text()) if (path := folder / "gradiometer.json").exists() else {}
-    odd = frame[~frame["status"].isin(["ok"])].drop_duplicates(store.CELL)[[*store.CELL, "status", "reason"]]
+    differing = [name for name in store.CELL if len(set(frame[name])) > 1 or name == "estimator"]
+    odd = frame[(frame["status"] != "ok") & (frame["group"] == "all")][[*differing, "status", "reason"]]
     page = template.render(
         name=folder.resolve().name,
         caption=caption,
@@ -141,7 +150,9 @@ def write(folder: str | Path, against: str | None = None) -> pd.DataFrame:
     print(f"\n{caption}\n\n{whole.to_markdown(index=False, disable_numparse=True)}\n")
     if len(comparisons):
         print(f"variance relative to {chosen}\n\n{comparisons.to_markdown(index=False, disable_numparse=True)}\n")
-    for row in frame[~frame["status"].isin(store.MEASURED)].itertuples():
+    elif against:
+        print(f"no cell of {against} has a variance above zero to compare with\n")
+    for row in frame[(frame["status"] != "ok") & (frame["group"] == "all")].itertuples():
         print(f"{row.status}: {row.estimator} on {row.problem} D={row.latent_dim} S={row.num_samples}: {row.reason}")
     print(f"report: {folder / 'report.html'}")
     return frame

@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from benchmarks.engine import Chunks, Counted
 from benchmarks.moments import Moments, Replicates
-from benchmarks.summary import NO_RATE, NO_VARIANCE, Known, Pilot, Standing, lasting, standings
+from benchmarks.summary import NO_RATE, NO_VARIANCE, Known, Pilot, Standing, lasting, standings, tail
 from estimators.core import Problem
 
 PILOT_REPLICATES = 256
@@ -31,8 +31,9 @@ class Target:
     seconds: float
 
     def factor(self, standing: Standing) -> float:
-        """How many times as many replicates a group needs."""
-        asked = standing.detectable / self.bias_precision if self.bias_precision else 0.0
+        """How many times as many replicates a group needs; none help where there is no noise, or no gradient."""
+        helps = self.bias_precision and standing.width > 0 and math.isfinite(standing.detectable)
+        asked = standing.detectable / self.bias_precision if self.bias_precision and helps else 0.0
         return max(standing.width / self.precision, asked) ** 2
 
 
@@ -45,15 +46,19 @@ class Run:
     settled: dict[str, bool]
 
     def reasons(self, known: Known, target: Target) -> dict[str, str]:
-        """Why a group's numbers are not what was asked for, empty where they are."""
-        return {name: self._reason(i, name, known, target) for i, name in enumerate(known.groups)}
+        """Why a group's numbers are not what was asked for, empty where they are; `all` has what any group lacks."""
+        reasons = {name: self._reason(i, name, known, target) for i, name in enumerate(known.groups)}
+        lacking = [name for name, lacks in self.lacks_variance(known).items() if lacks]
+        worst = next((name for name in [*lacking, "all", *reasons] if reasons[name]), "all")
+        return reasons | {"all": reasons["all"] if worst == "all" else f"{worst}: {reasons[worst]}"}
 
     def lacks_variance(self, known: Known) -> dict[str, bool]:
-        """Whether a group's variance does not exist, as far as its tail tells."""
-        return {
+        """Whether a group's variance does not exist, as far as its tail tells; `all` has none if any group has none."""
+        lacking = {
             name: self._shape(i, name, known) >= NO_VARIANCE and not self.settled[name]
             for i, name in enumerate(known.groups)
         }
+        return lacking | {"all": any(lacking.values())}
 
     def _shape(self, i: int, name: str, known: Known) -> float:
         """What is claimed of a group's tail; where the scouts have settled it, only beyond doubt."""
@@ -65,19 +70,23 @@ class Run:
             return f"the variance does not exist: the tail's shape k is >= {shape:.2f}"
         if shape >= NO_RATE:
             return f"the variance exists, but no interval at the usual rate does: the tail's shape k is >= {shape:.2f}"
+        missed = []
         if standing.width > target.precision:
-            return f"interval's relative half-width is {standing.width:.3g}, not {target.precision:g}"
+            missed.append(f"interval's relative half-width is {standing.width:.3g}, not {target.precision:g}")
         if not self.settled[name]:
-            return "the tail is too heavy for the interval to be trusted at this many replicates"
+            k = tail(self.total, i)
+            missed.append(f"the tail is too heavy to trust the interval at this many replicates (its shape k: {k:.2g})")
         if target.bias_precision and standing.detectable > target.bias_precision:
-            return f"detectable bias is {standing.detectable:.3g} of the gradient's norm, not {target.bias_precision:g}"
-        return ""
+            asked = f"{target.bias_precision:g}"
+            missed.append(f"detectable bias is {standing.detectable:.3g} of the gradient's norm, not {asked}")
+        return "; ".join(missed)
 
 
 def pilot(chunks: Chunks) -> Pilot:
     """Runs PILOT_REPLICATES that no statistic uses, on streams counted down from the cell's own.
 
-    The rounding error is seen by moving the parameters by one unit in the last place, with the same draws.
+    The rounding error is seen by moving the parameters by one unit in the last place, with the same draws; not where an
+    estimator that remembers, or draws by other means, gives something else on the same draws anyway.
     """
 
     def at(problem: Problem, point: Tensor) -> Chunks:
@@ -92,7 +101,8 @@ def pilot(chunks: Chunks) -> Pilot:
     unit = torch.finfo(chunks.point.dtype).eps
     moved = at(chunks.problem, chunks.point + unit * (1 + chunks.point.abs()))(-1)
     ulps = (unit * first).square()
-    rounding = ROUNDING_ERRORS**2 * ((moved - first).square() + ulps + ulps.mean()).mean(0)
+    steps = (moved - first).square() if at(chunks.problem, chunks.point)(-1).equal(first.to(moved)) else 0 * ulps
+    rounding = ROUNDING_ERRORS**2 * (steps + ulps + ulps.mean()).mean(0)
     return Pilot(total.mean, counted.evaluations / total.n, counted.gradient_evaluations / total.n, rounding)
 
 

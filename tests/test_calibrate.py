@@ -42,7 +42,7 @@ def test_a_short_calibration_counts_every_claim_and_resumes(cases, tmp_path, cap
     capsys.readouterr()
     monkeypatch.setattr(calibrate, "block", None)
     assert calibrate.main() == 0
-    assert "claims hold" in capsys.readouterr().out
+    assert "0 contradict" in capsys.readouterr().out
 
 
 def test_a_claim_that_does_not_hold_is_seen():
@@ -57,7 +57,8 @@ def test_a_claim_that_does_not_hold_is_seen():
     rejected = "zero bias rejected at 5 %"
     parts = [rows("variance covered", 90), rows("variance covered", 70), rows(rejected, 12), rows(rejected, 30)]
     frame = calibrate.table(pd.concat(parts))
-    assert list(frame["holds"]) == [True, False, True, False]
+    assert list(frame["contradicted"]) == [False, True, False, True]
+    assert not frame["shown"].any()
     assert list(frame["rate"]) == [0.9, 0.7, 0.12, 0.3]
     assert (frame["rate_low"] < frame["rate"]).all()
     assert len(plots.calibration(frame).axes) == 2
@@ -70,11 +71,23 @@ def test_a_planted_bias_is_where_it_is_said_to_be(monkeypatch):
     zeros = np.zeros(4)
     batches = np.random.default_rng(0).normal(size=(64, 4))
     list(calibrate.planted(Difference(zeros, zeros + 1, zeros, zeros + 1e9, 1e9, batches, zeros), noisiest=2))
-    np.testing.assert_allclose(seen, [[0, 0, 2, 0], [1, 1, 1, 1]])
+    np.testing.assert_allclose(seen, [[0, 0, 2, 0], [0, 0, -2, 0], [1, 1, 1, 1]])
 
 
-def test_bad_input(monkeypatch, capsys):
-    for arguments in (["--repetitions", "0"], ["--cases", "nowhere.yaml"]):
+def test_bad_input(monkeypatch, capsys, tmp_path):
+    texts = {
+        "broken": "a: [",
+        "empty": "",
+        "list": "- a",
+        "parts": "a: {problem: {_target_: benchmarks.problems.quadratic.Quadratic, latent_dim: 1}}",
+        "large": CASES.replace("latent_dim: 2", "latent_dim: 40"),
+    }
+    for name, text in texts.items():
+        (tmp_path / f"{name}.yaml").write_text(text)
+    files = [["--cases", str(tmp_path / f"{name}.yaml")] for name in [*texts, "nowhere"]]
+    for arguments in (["--repetitions", "0"], *files):
         monkeypatch.setattr("sys.argv", ["calibrate.py", *arguments])
-        assert calibrate.main() == 2
-        assert "calibrate.py: " in capsys.readouterr().err
+        assert calibrate.main() == 2, arguments
+        said = capsys.readouterr().err
+        assert said.startswith("calibrate.py: ")
+        assert said.count("\n") == 1

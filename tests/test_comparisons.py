@@ -19,11 +19,11 @@ BATCHES = 64
 
 def row(estimator, batches, group="all", **values):
     variance = float(np.mean(batches))
-    base = dict.fromkeys(SETTING, 0) | {"estimator": estimator, "group": group, "status": "ok"}
+    base = dict.fromkeys(SETTING, 0) | {"estimator": estimator, "group": group, "status": "ok", "reason": ""}
+    base |= {"evaluations": 2.0, "relative_seconds": 3.0, "relative_seconds_low": 3.0, "relative_seconds_high": 3.0}
     for name, scale in (("variance", 1.0), ("work_variance", 2.0), ("work_variance_time", 1e-3)):
         base |= {name: variance * scale, f"{name}_low": 0.9 * variance * scale, f"{name}_high": 1.1 * variance * scale}
-    seconds = {"seconds": 1e-3, "seconds_low": 1e-3, "seconds_high": 1e-3}
-    return base | seconds | {"variance_source": "sampled", "batch_variances": list(batches)} | values
+    return base | {"variance_source": "sampled", "batch_variances": list(batches)} | values
 
 
 def simulate(rng, correlated, ratio=1.0):
@@ -59,9 +59,8 @@ def test_equal_evaluations_and_equal_seconds():
     rng = np.random.default_rng(0)
     frame = simulate(rng, True)
     dear = frame["estimator"] == "a"
-    for name in ("work_variance", "work_variance_low", "work_variance_high"):
-        frame.loc[dear, name] *= 3
-    frame.loc[dear, ["seconds_low", "seconds_high"]] = [0.5e-3, 2e-3]
+    frame.loc[dear, "evaluations"] *= 3
+    frame.loc[dear, ["relative_seconds_low", "relative_seconds_high"]] = [1.5, 6.0]
     table = compare(frame).set_index("at")
     ratio = table["ratio"]
     assert ratio["equal evaluations"] == pytest.approx(3 * ratio["one estimate"])
@@ -72,13 +71,32 @@ def test_equal_evaluations_and_equal_seconds():
 
 def test_what_has_no_ratio_is_left_out():
     ones = np.ones(BATCHES)
-    none = row("b", ones, variance=np.inf, variance_low=np.inf)
     zero = row("b", ones, variance_low=0.0)
     failed = row("b", ones, status="failed")
-    for other in (none, zero, failed):
+    few = row("b", np.full(BATCHES, np.nan), variance=1.0)
+    for other in (zero, failed, few):
         assert compare(pd.DataFrame([row("a", ones), other])).empty
     with pytest.raises(ValueError, match="against=c: choose from a"):
         compare(pd.DataFrame([row("a", ones)]), against="c")
+
+
+def test_a_variance_that_does_not_exist_is_worse_than_one_that_does():
+    infinite = {"variance": np.inf, "variance_low": np.inf, "variance_high": np.inf, "reason": "k: the tail's shape"}
+    ones = np.ones(BATCHES)
+    table = compare(pd.DataFrame([row("a", ones), row("b", ones, **infinite), row("c", ones, **infinite)]))
+    assert set(zip(table["estimator"], table["against"], table["verdict"], strict=True)) == {
+        ("a", "b", "better"),
+        ("a", "c", "better"),
+    }
+    assert set(table["ratio"]) == {0.0}
+
+
+def test_nothing_is_distinguished_where_no_interval_holds():
+    ones = np.ones(BATCHES)
+    table = compare(pd.DataFrame([row("a", ones), row("b", 9 * ones, reason="the tail is too heavy")]))
+    assert table["ratio"].to_numpy() == pytest.approx(1 / 9)
+    assert table[["ratio_low", "ratio_high", "p"]].isna().all(axis=None)
+    assert set(table["verdict"]) == {"not distinguishable"}
 
 
 def test_measured_rows_compare():
@@ -128,6 +146,16 @@ def test_a_slope_without_error_is_the_power():
     assert np.isnan(slope(x[:1], x[:1], x[:1], x[:1])).all()
     y = pd.Series([0.0, 2.0, 4.0])
     assert slope(x, y, y, y)[0] == pytest.approx(1)
+
+
+def test_a_slope_of_zero_with_a_bend():
+    """The scatter is all there is: the line still fits, and its interval holds zero."""
+    x = pd.Series([1.0, 2.0, 4.0])
+    for a in np.random.default_rng(0).uniform(0.1, 2, 300):
+        y = pd.Series([a, 0.1, a])
+        exponent, low, high = slope(x, y, y, y)
+        assert low < exponent < high
+        assert exponent == pytest.approx(0, abs=1e-9)
 
 
 def test_exponents_of_a_grid():

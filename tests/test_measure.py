@@ -22,7 +22,7 @@ from estimators.score_function import naive, score
 from tests.cases import EXACT, PROBLEMS, UNBIASED
 
 QUICK = {"exact": False, "precision": 0.2, "min_replicates": 500, "max_replicates": 4000, "time_budget": 60.0}
-TIMES = ("seconds", "latency", "work_variance_time")
+TIMES = ("seconds", "relative_seconds", "latency", "work_variance_time")
 
 
 def untimed(rows):

@@ -41,6 +41,10 @@ def row(estimator="score", latent_dim=2, num_samples=1, group="all", **values):
         "variance_source": "sampled",
         "seconds": 1e-6,
         "seconds_low": 0.9e-6,
+        "evaluations": num_samples,
+        "relative_seconds": 2.0,
+        "relative_seconds_low": 1.9,
+        "relative_seconds_high": 2.1,
         "seconds_high": 1.1e-6,
         "work_variance": variance * num_samples,
         "work_variance_low": 0.9 * variance * num_samples,
@@ -229,6 +233,8 @@ def test_a_variance_that_does_not_exist_is_in_the_table_and_in_no_figure(tmp_pat
         store.save(tmp_path, row(latent_dim=d)["key"], [row(latent_dim=d)])
     report.write(tmp_path)
     assert "inf" in (tmp_path / "summary.csv").read_text()
+    assert "infinite" in (tmp_path / "report.html").read_text()
     frame = report.load(tmp_path)
+    assert set(frame.loc[frame["estimator"] == "odd", "verdict"]) == {"not tested"}
     assert all("odd" in text for name, text, figure in plots.figures(frame) if name.startswith("variance"))
     plt.close("all")

@@ -17,7 +17,7 @@ from benchmarks import store
 from benchmarks.report import load
 
 ROOT = Path(__file__).parents[1]
-TIMES = ("seconds", "latency", "work_variance_time")
+TIMES = ("seconds", "relative_seconds", "latency", "work_variance_time")
 SMALL = ["problem=quadratic", "latent_dim=2", "num_samples=1", "precision=0.3", "min_replicates=100"]
 
 MINE = """

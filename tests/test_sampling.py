@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -65,6 +66,40 @@ def test_a_tail_that_only_looks_heavy_is_not_accused():
     assert all(row["replicates"] > 20 * row["kurtosis"] / 4 for row in rows)
 
 
+def test_what_any_group_lacks_all_lacks():
+    """Noise without variance in the location only."""
+
+    def half(problem, params, num_samples=1):
+        g = reparam(problem, params, num_samples)
+        return torch.cat([g[:, :1] + StudentT(torch.tensor(1.2)).sample(g[:, :1].shape), g[:, 1:]], 1)
+
+    loc, log_scale, everything = measure(half, Quadratic(1), max_replicates=100_000)
+    assert math.isfinite(log_scale["variance"])
+    assert (log_scale["status"], everything["status"]) == ("ok", "budget")
+    assert loc["variance"] == everything["variance"] == math.inf
+    assert everything["reason"] == "loc: " + loc["reason"] or everything["reason"] == loc["reason"]
+
+
+def test_an_estimator_with_noise_of_its_own_is_not_taken_for_rounding():
+    """Two runs on the same stream differ: its variance, 4 D + D, is sampled like any other."""
+    rng = np.random.default_rng(0)
+
+    def own(problem, params, num_samples=1):
+        return reparam(problem, params, num_samples) + torch.as_tensor(rng.standard_normal(params.shape))
+
+    row = measure(own, Quadratic(8), precision=0.1)[0]
+    assert row["status"] == "ok"
+    assert row["variance_low"] < 8 * 4 + 8 < row["variance_high"]
+    assert row["variance_high"] - row["variance_low"] < 0.2 * row["variance"]
+    assert row["bias_detectable"] < 0.3
+
+
+def test_bias_precision_asks_for_nothing_where_nothing_helps():
+    """An exact cell, at a point without a gradient: no replicate would change what could be found."""
+    rows = measure(reparam, Quadratic(2), point=torch.tensor([1.0, 1.0, 0.0, 0.0]), bias_precision=0.01)
+    assert all(row["replicates"] < 10_000 for row in rows)
+
+
 def test_bias_precision_is_reached_or_the_row_says_that_it_was_not():
     plain, asked = (measure(score, Quadratic(8), precision=0.5, bias_precision=target)[-1] for target in (None, 0.1))
     assert plain["bias_detectable"] > 0.1 >= asked["bias_detectable"]
@@ -93,6 +128,7 @@ def test_costs_have_intervals_and_memory_is_that_of_the_tensors():
     assert row["seconds_low"] <= row["seconds"] <= row["seconds_high"]
     assert row["latency_low"] <= row["latency"] <= row["latency_high"]
     assert row["latency"] > row["seconds"]
+    assert row["relative_seconds_low"] <= row["relative_seconds"] <= row["relative_seconds_high"]
     assert row["peak_memory"] >= 2 * 4 * 8
 
 
