@@ -257,8 +257,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").replace("; see --help", ""))
     parser.add_argument("--out", type=Path, default=Path("results/calibration"), help="the folder to write to")
     parser.add_argument("--cases", type=Path, default=CASES, help="a YAML of cases, like conf/calibration.yaml")
-    parser.add_argument("--repetitions", type=int, default=1000, help="measurements of each case at full precision")
-    parser.add_argument("--tests", type=int, default=10_000, help="short runs of each case, for the size of tests")
+    parser.add_argument("--repetitions", type=int, default=400, help="measurements of each case at full precision")
+    parser.add_argument("--tests", type=int, default=6000, help="short runs of each case, for the size of tests")
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes")
     options = parser.parse_args()
     if min(options.repetitions, options.tests, options.workers) < 1:

@@ -42,7 +42,7 @@ def compare(frame: pd.DataFrame, against: str | None = None) -> pd.DataFrame:
     names = sorted(set(rows["estimator"]))
     if against is not None and against not in names:
         raise ValueError(f"against={against}: choose from {', '.join(names)}")
-    rows = rows[(rows["variance_low"] > 0) | rows["reason"].str.contains(UNTRUSTED)]
+    rows = rows[(rows["variance_low"] > 0) | (rows["variance"] > 0) & rows["reason"].str.contains(UNTRUSTED)]
     rows = rows[rows["batch_variances"].map(lambda batches: bool(np.isfinite(batches).all())).astype(bool)]
     pairs = rows.merge(rows, on=SETTING, suffixes=SIDES)
     pairs = pairs[np.isfinite(pairs["variance"]) | np.isfinite(pairs["variance_against"])]
@@ -62,7 +62,7 @@ def exponents(frame: pd.DataFrame, values: tuple[str, ...] = GROWING) -> pd.Data
 
     Points weigh by their intervals, see `slope`.
 
-    frame: as for `compare`. Returns one row a line: setting, value, x, exponent, exponent_low, exponent_high, sizes.
+    frame: as for `compare`. Returns one row a line: setting, value, x, exponent, exponent_low, exponent_high.
     """
     measured = frame[frame["status"].isin(store.MEASURED)]
     rows = []

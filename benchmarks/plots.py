@@ -213,11 +213,15 @@ def calibration(frame: pd.DataFrame) -> Figure:
             ax.axvspan(*ends, color="0.93", lw=0)
             ax.axvline(claimed, color="0.3", lw=0.8, ls="--")
             ax.hlines(heights, part["rate_low"], part["rate_high"], hues, lw=1.5)
-            ax.scatter(part["rate"], heights, c=hues, s=9)
+            ax.scatter(part["rate"], heights, c=hues, s=9, clip_on=False, zorder=3)
             least, most = part["rate_low"].min(), part["rate_high"].max()
             ax.set_xlim((0, max(most, 2 * bound)) if claimed < 0.5 else (min(least, bound - 0.02), 1.0))
             ax.set(
-                title=claim.replace(" at", "\nat").replace("ted in", "ted\nin").replace(" cov", "\ncov"), xlabel="rate"
+                title=claim.replace(" at", "\nat")
+                .replace("ted in", "ted\nin")
+                .replace(" cov", "\ncov")
+                .replace("ce within", "ce\nwithin"),
+                xlabel="rate",
             )
             ax.locator_params(axis="x", nbins=4)
         axes[0][0].set_yticks(range(len(names), 0, -1), [f"{case}: {group}" for case, group in names])
