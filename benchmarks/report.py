@@ -84,11 +84,11 @@ def compact(frame: pd.DataFrame) -> tuple[str, pd.DataFrame]:
 def compared(frame: pd.DataFrame, pairs: pd.DataFrame, against: str | None) -> tuple[str, pd.DataFrame]:
     """One estimator's name, and how all others compare with it over all parameters: a row a cell and estimator.
 
-    The name is `against`, else that of the estimator with the most cells in which it has a variance and no bias was
+    The name is `against`, else that of the estimator with the most cells that are `ok`, with a variance and no bias
     found, the first of the alphabet. Those whose bias was found are marked.
     """
     whole = frame[frame["group"] == "all"]
-    sound = (whole["variance_low"] > 0) & np.isfinite(whole["variance"].astype(float))
+    sound = (whole["status"] == "ok") & (whole["variance_low"] > 0) & np.isfinite(whole["variance"].astype(float))
     sound &= ~whole["verdict"].str.startswith(("biased", NOT_TESTED))
     cells = whole.loc[sound, "estimator"].value_counts()
     chosen = against or (min(cells.index, key=lambda name: (-cells[name], name)) if len(cells) else "")
