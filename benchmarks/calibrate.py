@@ -18,13 +18,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import torch
-from hydra.utils import get_object, instantiate
+from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from scipy import stats
 from tqdm import tqdm
 
 from benchmarks import comparisons, plots, store, summary
 from benchmarks.bias import Difference
+from benchmarks.config import estimator_of
 from benchmarks.costs import Costs
 from benchmarks.engine import Chunks, chunk_rows, stream
 from benchmarks.exact import exact_moments
@@ -74,11 +75,7 @@ class Case:
     @classmethod
     def of(cls, name: str, options: dict[str, Any]) -> "Case":
         """A case as its YAML has it."""
-        parts = {role: options[role] for role in ("estimator", "against")}
-        functions = {
-            role: instantiate(part | {"_partial_": not isinstance(get_object(part["_target_"]), type)})
-            for role, part in parts.items()
-        }
+        functions = {role: estimator_of(options[role]) for role in ("estimator", "against")}
         problem = instantiate(options["problem"]).double()
         return cls(name, problem, options.get("point", "init"), options.get("num_samples", 1), functions)
 

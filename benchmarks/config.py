@@ -65,8 +65,7 @@ class Job:
 
     def estimator(self) -> Estimator:
         """The estimator, a callable (problem, params, num_samples=S): a function with its options, or an instance."""
-        node = self.config["estimator"]
-        return instantiate(node | {"_partial_": not inspect.isclass(get_object(node["_target_"]))})
+        return estimator_of(self.config["estimator"])
 
     def problem(self, latent_dim: int) -> Problem:
         """The problem at one latent_dim, on the device and in the dtype asked for."""
@@ -89,6 +88,11 @@ class Job:
         targets = [get_object(name) for name in _targets([self.config["estimator"], self.config["problem"]])]
         files |= {Path(file) for target in targets for file in _files(target)}
         return store.content_key(sorted(path.read_text() for path in files))
+
+
+def estimator_of(node: dict[str, Any]) -> Estimator:
+    """What a YAML of an estimator stands for: a function with its options, or an instance of a class."""
+    return instantiate(node | {"_partial_": not inspect.isclass(get_object(node["_target_"]))})
 
 
 def _targets(node: Any) -> list[str]:

@@ -69,7 +69,6 @@ class Chunks:
         self.num_samples = num_samples
         self.rows = rows
         self.seed = seed
-        self.arguments = problem, point, num_samples, rows, seed
         params = leaf(point, 1)
         self.known = grad(problem.known(params)[None], params)
 

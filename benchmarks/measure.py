@@ -93,11 +93,12 @@ def measure(
         fewest = math.ceil(min_replicates / rows)
         rows = min(rows, max_replicates // fewest)
         target = Target(precision, bias_precision, fewest, max_replicates // rows, time_budget)
-        eager = Chunks(estimator, problem, where, num_samples, rows, cell_stream)
-        chunks = Chunks(torch.compile(estimator), *eager.arguments) if compile else eager
+        settings = problem, where, num_samples, rows, cell_stream
+        eager = Chunks(estimator, *settings)
+        chunks = Chunks(torch.compile(estimator), *settings) if compile else eager
         known, run = replicate(chunks, eager, target, exact, progress)
         cost = cost_of(chunks, eager)
-    lacking, reasons = run.lacks_variance(known), run.reasons(known, target)
+    lacking, reasons = run.lacks_variance(), run.reasons(target)
     return [
         cell
         | {"group": name}

@@ -9,6 +9,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from benchmarks.engine import Chunks, Counted
+from benchmarks.intervals import LEVEL
 from benchmarks.moments import Moments, Replicates
 from benchmarks.summary import NO_RATE, NO_VARIANCE, Known, Pilot, Standing, lasting, standings, tail
 from estimators.core import Problem
@@ -18,6 +19,7 @@ ROUNDING_ERRORS = 8
 FIRST_SCOUT = -(2**31)
 SCOUTS_PER_KURTOSIS = 20
 SAFETY = 1.25
+SURE = 0.999
 
 
 @dataclass(frozen=True)
@@ -39,33 +41,30 @@ class Target:
 
 @dataclass(frozen=True)
 class Run:
-    """A cell's measured replicates, how far each group is, and which groups' tails the scouts have seen."""
+    """A cell's measured replicates, how far each group is, and which groups' tails the scouts have seen.
+
+    shapes: what is claimed of each group's tail, see `lasting`; where the scouts have settled it, only beyond doubt.
+    """
 
     total: Replicates
     standings: dict[str, Standing]
     settled: dict[str, bool]
+    shapes: dict[str, float]
 
-    def reasons(self, known: Known, target: Target) -> dict[str, str]:
+    def reasons(self, target: Target) -> dict[str, str]:
         """Why a group's numbers are not what was asked for, empty where they are; `all` has what any group lacks."""
-        reasons = {name: self._reason(i, name, known, target) for i, name in enumerate(known.groups)}
-        lacking = [name for name, lacks in self.lacks_variance(known).items() if lacks]
+        reasons = {name: self._reason(i, name, target) for i, name in enumerate(self.standings)}
+        lacking = [name for name, lacks in self.lacks_variance().items() if lacks]
         worst = next((name for name in [*lacking, "all", *reasons] if reasons[name]), "all")
         return reasons | {"all": reasons["all"] if worst == "all" else f"{worst}: {reasons[worst]}"}
 
-    def lacks_variance(self, known: Known) -> dict[str, bool]:
+    def lacks_variance(self) -> dict[str, bool]:
         """Whether a group's variance does not exist, as far as its tail tells; `all` has none if any group has none."""
-        lacking = {
-            name: self._shape(i, name, known) >= NO_VARIANCE and not self.settled[name]
-            for i, name in enumerate(known.groups)
-        }
+        lacking = {name: shape >= NO_VARIANCE and not self.settled[name] for name, shape in self.shapes.items()}
         return lacking | {"all": any(lacking.values())}
 
-    def _shape(self, i: int, name: str, known: Known) -> float:
-        """What is claimed of a group's tail; where the scouts have settled it, only beyond doubt."""
-        return lasting(self.total, known, i, 0.999 if self.settled[name] else 0.95)
-
-    def _reason(self, i: int, name: str, known: Known, target: Target) -> str:
-        standing, shape = self.standings[name], self._shape(i, name, known)
+    def _reason(self, i: int, name: str, target: Target) -> str:
+        standing, shape = self.standings[name], self.shapes[name]
         if shape >= NO_VARIANCE and not self.settled[name]:
             return f"the variance does not exist: the tail's shape k is >= {shape:.2f}"
         if shape >= NO_RATE:
@@ -147,5 +146,7 @@ def run(chunks: Chunks, known: Known, target: Target, bar: tqdm) -> Run:
         factor = max(map(target.factor, found.values()))
         bar.set_postfix(width=f"{max(s.width for s in found.values()):.3f}", asked=target.precision)
         if factor <= 1 or goal >= target.most or time.perf_counter() >= start + target.seconds:
-            return Run(total, found, settled)
+            levels = (SURE if settled[name] else LEVEL for name in known.groups)
+            shapes = [lasting(total, known, i, level) for i, level in enumerate(levels)]
+            return Run(total, found, settled, dict(zip(known.groups, shapes, strict=True)))
         goal = min(math.ceil(goal * min(max(1.1 * factor, 1.25), 4.0)), target.most)
