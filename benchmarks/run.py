@@ -6,6 +6,7 @@ import re
 import signal
 import sys
 import tempfile
+import threading
 from collections.abc import Callable
 
 import hydra
@@ -73,8 +74,8 @@ def text_of(cfg: DictConfig) -> str:
     return OmegaConf.to_yaml(OmegaConf.masked_copy(cfg, [str(name) for name in cfg if name != "out"]), resolve=True)
 
 
-def execute(arguments: list[str]) -> int:
-    """Plan, measure and report a command line; returns its exit status."""
+def execute(arguments: list[str], stop: threading.Event) -> int:
+    """Plan, measure and report a command line, until it ends or is to stop; returns its exit status."""
     jobs = plan(arguments)
     if not jobs:
         return 0
@@ -86,7 +87,7 @@ def execute(arguments: list[str]) -> int:
     def measure(cfg: DictConfig) -> None:
         done = sum(sweep.finished(*cell) for cell in cells)
         with tqdm(total=len(cells), initial=done, unit="cell", disable=None) as bar:
-            sweep.run(jobs[text_of(cfg)], bar)
+            sweep.run(jobs[text_of(cfg)], bar, stop)
 
     status = 0
     try:
@@ -104,9 +105,16 @@ def main() -> int:
     """Run the command line; returns 0 fine, 1 some cell failed, 2 bad input, 130 interrupted."""
     os.environ["HYDRA_FULL_ERROR"] = "1"
     sys.path.append(os.getcwd())  # where a user's own estimators are; Python looks beside this script only
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    stop = threading.Event()
+
+    def interrupt(*_: object) -> None:
+        stop.set()  # seen before the next cell, should Python swallow the exception in a callback
+        raise KeyboardInterrupt
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, interrupt)
     try:
-        return execute(sys.argv[1:])
+        return execute(sys.argv[1:], stop)
     except (config.BadInput, OSError) as error:
         print("run.py:", " ".join(str(error).split()), file=sys.stderr)
         return 2

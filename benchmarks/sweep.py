@@ -1,6 +1,7 @@
 """Runs the cells of a job, each into a file of its own, and skips those that are there."""
 
 import sys
+import threading
 import traceback
 from collections.abc import Iterator
 from itertools import product
@@ -25,9 +26,14 @@ def finished(job: Job, key: str) -> bool:
     return bool(rows) and rows[0]["status"] != "failed"
 
 
-def run(job: Job, bar: tqdm) -> None:
-    """Measure the unfinished cells of a job; a cell that fails becomes a row with its reason."""
+def run(job: Job, bar: tqdm, stop: threading.Event) -> None:
+    """Measure the unfinished cells of a job; a cell that fails becomes a row with its reason.
+
+    Raises KeyboardInterrupt before the next cell once it is to stop.
+    """
     for key, latent_dim, num_samples in cells(job):
+        if stop.is_set():
+            raise KeyboardInterrupt
         bar.set_description(f"{job.estimator_name} · {job.problem_name} D={latent_dim} S={num_samples}")
         if finished(job, key):
             store.reuse(job.out, key)

@@ -34,6 +34,14 @@ class Problem(nn.Module, ABC):
     def f(self, z: Tensor, q: Distribution, params: Tensor) -> Tensor:
         """The cost at z, shape (S, R). q serves density terms, params the model's own parameters."""
 
+    def factors(self, z: Tensor, q: Distribution, params: Tensor) -> Tensor:
+        """The terms of f, (S, R, ...), where each needs one block of z only; they add up to f.
+
+        The axes after R are the first ones of z's event: (S, R, D) for one term a coordinate, (S, R, B) for one a
+        latent vector.
+        """
+        raise Unsupported(f"{type(self).__name__} has a cost that does not factorise over z")
+
     def known(self, params: Tensor) -> Tensor:
         """The part of the objective that needs no estimate (an analytic KL), shape (R,).
 

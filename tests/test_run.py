@@ -132,26 +132,26 @@ def test_one_cell_without_m(run, folder):
 
 
 def test_killed_and_interrupted_sweeps_go_on_and_end_with_the_same_numbers(run, folder):
-    sweep = ["-m", "estimator=score,reparam", "problem=linear_vae", "latent_dim=[2,3,4]", "num_samples=[1,2]"]
-    sweep += ["precision=0.05", "min_replicates=4000", "time_budget=100"]
+    sweep = ["-m", "estimator=score,reparam", "problem=linear_vae", "latent_dim=[2,3]", "num_samples=[1,2]"]
+    sweep += ["precision=0.2", "time_budget=100"]
     assert run([*sweep, "out=whole"])[0] == 0
     for name, number in (("killed", signal.SIGKILL), ("interrupted", signal.SIGINT), ("ended", signal.SIGTERM)):
         command = [sys.executable, str(ROOT / "benchmarks" / "run.py"), *sweep, f"out={name}"]
         process = subprocess.Popen(command, text=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-        while len(list((folder / name).glob("cells/*.json"))) < 3:
+        while len(list((folder / name).glob("cells/*.json"))) < 2:
             assert process.poll() is None
             time.sleep(0.02)
         process.send_signal(number)
         _, err = process.communicate(timeout=60)
         done = len(list((folder / name).glob("cells/*.json")))
-        assert 3 <= done < 12
+        assert 2 <= done < 8
         if number != signal.SIGKILL:
             assert process.returncode == 130
             assert "interrupted" in err
             assert (folder / name / "report.html").exists()
         status, out, _ = run([*sweep, f"out={name}"])
         assert status == 0
-        assert f"12 cells, {done} measured before" in out
+        assert f"8 cells, {done} measured before" in out
         pd.testing.assert_frame_equal(untimed(folder / name), untimed(folder / "whole"))
 
 
