@@ -1,11 +1,12 @@
 """The lists that the generic tests walk: every YAML in conf/ is in them, so adding one is joining the suite."""
 
+import inspect
 from functools import partial
 from pathlib import Path
 
 import torch
-from hydra.utils import instantiate
-from omegaconf import OmegaConf
+from hydra.utils import get_object, instantiate
+from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from benchmarks.engine import leaf
@@ -45,7 +46,13 @@ def small_vae(kl: str) -> LinearVAE:
     return LinearVAE(1, data=data, noise_variance=0.3, kl=kl)
 
 
-PROBLEMS = {name: partial(instantiate, config, latent_dim=2) for name, config in CHOICES["problem"].items()} | {
+def smallest(config: DictConfig) -> Problem:
+    """A problem of a YAML with latent_dim = 2, or with its own if that is fixed (its class takes no latent_dim)."""
+    sized = "latent_dim" in inspect.signature(get_object(config["_target_"])).parameters
+    return instantiate(config, **({"latent_dim": 2} if sized else {}))
+
+
+PROBLEMS = {name: partial(smallest, config) for name, config in CHOICES["problem"].items()} | {
     "quadratic_general": general_quadratic,
     "linear_vae_mc": lambda: LinearVAE(2, kl="mc"),
     "linear_vae_small": lambda: small_vae("analytic"),

@@ -1,4 +1,4 @@
-"""What variational autoencoders share: the evidence lower bound with an analytic or a sampled KL."""
+"""The evidence lower bound under a Gaussian q and a standard normal prior, with an analytic or a sampled KL."""
 
 from abc import abstractmethod
 from typing import Literal, get_args
@@ -6,35 +6,44 @@ from typing import Literal, get_args
 from torch import Tensor
 from torch.distributions import Distribution, kl_divergence
 
-from benchmarks.problems.parts import diagonal_normal
+from benchmarks.problems.parts import check_choice, diagonal_normal
 from estimators.core import Problem
 
 KL = Literal["analytic", "mc"]
 
 
 class ELBO(Problem):
-    """Evidence lower bound of B images, E_q[log p(x|z)] - KL(q(z|x) || N(0, I)), summed over the images.
+    """Evidence lower bound E_q[log p(x|z)] - KL(q || N(0, I)), q a diagonal Gaussian.
 
-    z has shape (S, R, B, D): one latent vector an image, drawn from a diagonal Gaussian. With kl = `analytic` the
-    KL is `known` and f = log p(x|z); with kl = `mc` it is estimated too: f = log p(x|z) + log p(z) - log q(z).
+    With kl = `analytic` the KL is `known` and f = log p(x|z); with kl = `mc` it is estimated too:
+    f = log p(x|z) + log p(z) - log q(z).
+
+    z has the shape of what `encode` returns, its last `event_dims` axes being one draw: (S, R, B, D) where each of B
+    images has a latent vector of its own, over which q's densities are summed; (S, R, D) with event_dims = 1.
     """
+
+    event_dims = 2
 
     def __init__(self, kl: KL) -> None:
         super().__init__()
-        if kl not in get_args(KL):
-            raise ValueError(f"kl={kl}: choose from {', '.join(get_args(KL))}")
+        check_choice(get_args(KL), kl=kl)
         self.kl = kl
 
     @abstractmethod
     def encode(self, params: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log standard deviation of q; each broadcasts to (R, B, D)."""
+        """Mean and log standard deviation of q; each broadcasts to (R, B, D), or (R, D)."""
 
     @abstractmethod
     def log_likelihood(self, z: Tensor, params: Tensor) -> Tensor:
-        """log p(x|z) summed over images and pixels, (S, R)."""
+        """log p(x|z) summed over all data, (S, R)."""
 
     def q(self, params: Tensor) -> Distribution:
-        return diagonal_normal(*self.encode(params), event_dims=2)
+        return diagonal_normal(*self.encode(params), event_dims=self.event_dims)
+
+    def divergence(self, params: Tensor) -> Tensor:
+        """KL(q || N(0, I)), (R,)."""
+        q = self.q(params)
+        return kl_divergence(q, self._prior(q))
 
     def f(self, z: Tensor, q: Distribution, params: Tensor) -> Tensor:
         log_likelihood = self.log_likelihood(z, params)
@@ -45,9 +54,8 @@ class ELBO(Problem):
     def known(self, params: Tensor) -> Tensor:
         if self.kl == "mc":
             return super().known(params)
-        q = self.q(params)
-        return -kl_divergence(q, self._prior(q))
+        return -self.divergence(params)
 
     def _prior(self, q: Distribution) -> Distribution:
         zeros = q.mean.new_zeros(q.mean.shape)
-        return diagonal_normal(zeros, zeros, event_dims=2)
+        return diagonal_normal(zeros, zeros, event_dims=self.event_dims)

@@ -6,7 +6,16 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.problems.elbo import ELBO, KL
-from benchmarks.problems.parts import check_bounds, digits, fan_in_normal, flatten, slices, unflatten
+from benchmarks.problems.parts import (
+    STEPS,
+    check_bounds,
+    digits,
+    fan_in_normal,
+    flatten,
+    on_the_way,
+    slices,
+    unflatten,
+)
 
 
 class LinearVAE(ELBO):
@@ -34,7 +43,7 @@ class LinearVAE(ELBO):
         ValueError: a tensor of another shape, latent_dim < 1, noise_variance <= 0, unknown kl.
     """
 
-    points = ("init", "near", "optimum")
+    points = tuple(STEPS)
 
     def __init__(
         self,
@@ -65,8 +74,7 @@ class LinearVAE(ELBO):
         self.init = nn.Buffer(flatten(fan_in_normal(self.shapes) | weights, self.shapes).double())
 
     def at(self, point: str) -> Tensor:
-        step = {"init": 0.0, "near": 0.9, "optimum": 1.0}[point]
-        return self.init if step == 0 else self.init + step * (self._optimum() - self.init)
+        return on_the_way(point, self.init, self._optimum)
 
     def encode(self, params: Tensor) -> tuple[Tensor, Tensor]:
         w = unflatten(params, self.shapes)
@@ -105,4 +113,4 @@ class LinearVAE(ELBO):
             "decoder_weight": W,
             "decoder_bias": centre,
         }
-        return flatten(weights, self.shapes).to(self.init)
+        return flatten(weights, self.shapes)

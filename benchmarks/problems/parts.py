@@ -1,7 +1,7 @@
-"""Parts that problems share: a flat parameter vector's layout, the diagonal Gaussian, the digit images."""
+"""Parts that problems share: checks, a flat parameter vector's layout, named points, the diagonal Gaussian, images."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import accumulate
 
 import torch
@@ -10,14 +10,34 @@ from torch.distributions import Independent, Normal
 
 Shapes = Mapping[str, Sequence[int]]
 
+STEPS = {"init": 0.0, "near": 0.9, "optimum": 1.0}
+
 
 def check_bounds(noise_variance: float = 1.0, **sizes: int) -> None:
     """Raise ValueError for a size below 1 or a noise variance that is not positive."""
-    for name, size in sizes.items():
-        if size < 1:
-            raise ValueError(f"{name}={size}: it must be at least 1")
+    check_at_least(1, **sizes)
     if not noise_variance > 0:
         raise ValueError(f"noise_variance={noise_variance}: it must be positive")
+
+
+def check_at_least(lowest: float, **values: float) -> None:
+    """Raise ValueError for a value below the lowest one allowed (or that is no number)."""
+    for name, value in values.items():
+        if not value >= lowest:
+            raise ValueError(f"{name}={value}: it must be at least {lowest}")
+
+
+def check_choice(allowed: Iterable[str], **choices: str) -> None:
+    """Raise ValueError for a choice that is not among the allowed ones, which it lists."""
+    for name, choice in choices.items():
+        if choice not in allowed:
+            raise ValueError(f"{name}={choice}: choose from {', '.join(allowed)}")
+
+
+def on_the_way(point: str, init: Tensor, optimum: Callable[[], Tensor]) -> Tensor:
+    """A point of STEPS: `init`, `optimum`, or `near`, nine tenths of the way from the one to the other; (P,)."""
+    step = STEPS[point]
+    return init if step == 0 else init + step * (optimum().to(init) - init)
 
 
 def flatten(tensors: Mapping[str, Tensor], shapes: Shapes) -> Tensor:

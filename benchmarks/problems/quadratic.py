@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from benchmarks.problems.parts import check_bounds, diagonal_normal, slices
-from estimators.core import Problem
+from estimators.core import Problem, Unsupported
 
 
 class Quadratic(Problem):
@@ -73,8 +73,14 @@ class Quadratic(Problem):
         return diagonal_normal(loc, log_scale, event_dims=1)
 
     def f(self, z: Tensor, q: Distribution | None, params: Tensor) -> Tensor:
-        Az = z @ self.A if self.A.ndim == 2 else self.A * z
-        return ((0.5 * Az + self.b) * z).sum(-1) + self.c
+        if self.A.ndim < 2:
+            return self.factors(z, q, params).sum(-1)
+        return ((0.5 * z @ self.A + self.b) * z).sum(-1) + self.c
+
+    def factors(self, z: Tensor, q: Distribution | None, params: Tensor) -> Tensor:
+        if self.A.ndim == 2:
+            raise Unsupported("a quadratic with a full matrix does not factorise over z")
+        return (0.5 * self.A * z + self.b) * z + self.c / len(self.b)
 
     def value(self, params: Tensor) -> Tensor:
         loc, log_scale = params.chunk(2, dim=-1)

@@ -10,7 +10,7 @@ from torch.distributions import Bernoulli, Distribution, Normal
 
 from benchmarks.cache import cached
 from benchmarks.problems.elbo import ELBO, KL
-from benchmarks.problems.parts import check_bounds, digits, fan_in_normal, flatten, slices, unflatten
+from benchmarks.problems.parts import check_bounds, check_choice, digits, fan_in_normal, flatten, slices, unflatten
 from estimators.core import grad
 
 LEARNING_RATE = 3e-3
@@ -53,8 +53,7 @@ class VAE(ELBO):
         train_steps: int = 1000,
     ) -> None:
         super().__init__(kl)
-        if likelihood not in get_args(Likelihood):
-            raise ValueError(f"likelihood={likelihood}: choose from {', '.join(get_args(Likelihood))}")
+        check_choice(get_args(Likelihood), likelihood=likelihood)
         check_bounds(noise_variance, latent_dim=latent_dim, hidden=hidden, train_steps=train_steps)
         self.x = nn.Buffer(digits(batch_size))
         self.likelihood = likelihood
