@@ -1,7 +1,7 @@
 """What a run may be asked for: the typed keys, their bounds, and the cells that a configuration stands for."""
 
 import inspect
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,26 @@ from hydra.errors import InstantiationException
 from hydra.utils import get_object, instantiate, to_absolute_path
 from omegaconf import DictConfig, OmegaConf
 
-from benchmarks import bias, costs, engine, exact, intervals, measure, moments, reference, sampling, store, summary
+from benchmarks import (
+    bias,
+    costs,
+    engine,
+    exact,
+    intervals,
+    measure,
+    moments,
+    reference,
+    sampling,
+    store,
+    summary,
+    tuning,
+)
 from benchmarks.engine import Estimator
 from estimators.core import Problem, Unsupported
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 CELL_KEYS = ("point", "seed", "device", "dtype")
-MEASURING = (bias, costs, engine, exact, intervals, measure, moments, reference, sampling, summary)
+MEASURING = (bias, costs, engine, exact, intervals, measure, moments, reference, sampling, summary, tuning)
 
 
 class BadInput(Exception):
@@ -46,6 +59,7 @@ class Config:
     min_replicates: int = 2000
     max_replicates: int = 1_000_000
     time_budget: float = 30.0
+    panels: list[Any] = field(default_factory=list)
     out: str = "results/${now:%Y-%m-%d_%H-%M-%S}"
 
 
@@ -69,12 +83,18 @@ class Job:
 
     def problem(self, latent_dim: int) -> Problem:
         """The problem at one latent_dim, on the device and in the dtype asked for."""
-        problem: Problem = instantiate(self.config["problem"], latent_dim=latent_dim)
+        size = {} if self.fixed else {"latent_dim": latent_dim}
+        problem: Problem = instantiate(self.config["problem"], **size)
         return problem.to(self.config["device"], DTYPES[self.config["dtype"]])
+
+    @property
+    def fixed(self) -> bool:
+        """Whether the problem has one latent_dim only: its class takes none."""
+        return "latent_dim" not in inspect.signature(get_object(self.config["problem"]["_target_"])).parameters
 
     def key(self, latent_dim: int, num_samples: int) -> str:
         """Hash of everything that decides a cell's numbers: settings, versions, and the source that computes them."""
-        settings = {name: value for name, value in self.config.items() if name != "out"}
+        settings = {name: value for name, value in self.config.items() if name not in ("out", "panels")}
         names = [self.estimator_name, self.problem_name]
         cell = {"latent_dim": latent_dim, "num_samples": num_samples}
         return store.content_key([settings | cell, names, self.sources, store.VERSION, torch.__version__])
@@ -144,6 +164,9 @@ def read(cfg: DictConfig) -> Job:
         raise BadInput(text) from error
     if config["point"] not in problem.points:
         raise BadInput(f"point={config['point']}: {job.problem_name} has {', '.join(problem.points)}")
+    if job.fixed:
+        own = engine.latent_dim(problem, problem.at(config["point"]))
+        job = replace(job, latent_dims=[own, *(size for size in job.latent_dims if size != own)])
     return job
 
 

@@ -85,16 +85,14 @@ class Chunks:
         return g
 
 
-class Counted(Problem):
-    """A problem that counts the evaluations of f and of its gradient."""
+class Wrapped(Problem):
+    """A problem that hands everything on to another; a wrapper overrides what it changes."""
 
     def __init__(self, problem: Problem) -> None:
         super().__init__()
         self.problem = problem
         self.groups = problem.groups
         self.points = problem.points
-        self.evaluations = 0
-        self.gradient_evaluations = 0
 
     def at(self, point: str) -> Tensor:
         return self.problem.at(point)
@@ -103,11 +101,10 @@ class Counted(Problem):
         return self.problem.q(params)
 
     def f(self, z: Tensor, q: Distribution, params: Tensor) -> Tensor:
-        y = self.problem.f(z, q, params)
-        self.evaluations += y.numel()
-        if y.requires_grad:
-            y.register_hook(self._count_gradient)
-        return y
+        return self.problem.f(z, q, params)
+
+    def factors(self, z: Tensor, q: Distribution, params: Tensor) -> Tensor:
+        return self.problem.factors(z, q, params)
 
     def known(self, params: Tensor) -> Tensor:
         return self.problem.known(params)
@@ -115,5 +112,37 @@ class Counted(Problem):
     def value(self, params: Tensor) -> Tensor:
         return self.problem.value(params)
 
-    def _count_gradient(self, gradient: Tensor) -> None:
-        self.gradient_evaluations += gradient.numel()
+
+class Counted(Wrapped):
+    """A problem that counts the evaluations of f and the passes of its gradient."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem)
+        self.evaluations = 0
+        self.gradient_evaluations = 0
+
+    def f(self, z: Tensor, q: Distribution, params: Tensor) -> Tensor:
+        return self._counted(self.problem.f, z, q, params)
+
+    def factors(self, z: Tensor, q: Distribution, params: Tensor) -> Tensor:
+        return self._counted(self.problem.factors, z, q, params)
+
+    def _counted(self, f: Callable[..., Tensor], z: Tensor, q: Distribution, params: Tensor) -> Tensor:
+        """Passes are seen where they reach z, as those of second derivatives do; where z is no variable, at f."""
+        seen = z.view_as(z) if z.requires_grad else z
+        y = f(seen, q, params)
+        count = y.shape[: z.ndim - len(q.event_shape)].numel()
+        self.evaluations += count
+        watched = seen if z.requires_grad else y
+        if watched.requires_grad:
+            watched.register_hook(lambda _: self._count_gradient(count))
+        return y
+
+    def _count_gradient(self, count: int) -> None:
+        self.gradient_evaluations += count
+
+
+def latent_dim(problem: Problem, point: Tensor) -> int:
+    """D, the size of one latent vector."""
+    event = problem.q(leaf(point, 1)).event_shape
+    return event[-1] if event else 1

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.distributions import Bernoulli, Categorical, Distribution, Independent, Normal, OneHotCategorical
+from torch.distributions import Bernoulli, Categorical, Distribution, Normal, OneHotCategorical
 
-from benchmarks.engine import Estimator, chunk_rows, leaf
-from estimators.core import Problem, grad
+from benchmarks.engine import Estimator, Wrapped, chunk_rows, leaf
+from estimators.core import Problem, base_of, grad
 
 MOST_OUTCOMES = 2**18
 MOST_CHUNKS = 256
@@ -30,20 +30,18 @@ class Exact:
     variance_error: Tensor
 
 
-class Replay(Problem):
-    """A problem whose q, instead of drawing, hands out given outcomes in turn; without any, it counts the draws."""
+class Replay(Wrapped):
+    """A problem whose q, instead of drawing, hands out given outcomes in turn; without any, it counts the draws.
 
-    def __init__(self, problem: Problem, outcomes: Tensor | None = None) -> None:
-        super().__init__()
-        self.problem = problem
+    rows: of the params that the estimator was given. An estimator that repeats them n times draws n times a row.
+    """
+
+    def __init__(self, problem: Problem, rows: int, outcomes: Tensor | None = None) -> None:
+        super().__init__(problem)
+        self.rows = rows
         self.outcomes = outcomes
-        self.groups = problem.groups
-        self.points = problem.points
         self.drawn = 0
         self.log_probability: Tensor | float = 0.0
-
-    def at(self, point: str) -> Tensor:
-        return self.problem.at(point)
 
     def q(self, params: Tensor) -> Distribution:
         q: Any = copy.copy(self.problem.q(params))
@@ -51,26 +49,22 @@ class Replay(Problem):
 
         def replay(shape: Any, differentiable: bool) -> Tensor:
             shape = torch.Size(shape)
-            first, self.drawn = self.drawn, self.drawn + shape.numel()
+            first, self.drawn = self.drawn, self.drawn + shape.numel() * len(params) // self.rows
             if self.outcomes is None:
                 return (rsample if differentiable and rsample else draw)(shape)
-            z = self.outcomes[first : self.drawn].reshape(*shape, *self.outcomes.shape[1:])
-            base = _base(q)
+            outcomes = self.outcomes[first : self.drawn]
+            z = outcomes.reshape(*shape, len(params), *outcomes.shape[2:])
+            base = base_of(q)
             if isinstance(base, Normal):
                 z = base.loc + base.scale * z
             else:
-                self.log_probability = self.log_probability + q.log_prob(z).reshape(-1, z.shape[len(shape)]).sum(0)
+                log_probability = q.log_prob(z).reshape(-1, self.rows).sum(0)
+                self.log_probability = self.log_probability + log_probability
             return z if differentiable else z.detach()
 
         q.sample = lambda sample_shape=(): replay(sample_shape, False)
         q.rsample = lambda sample_shape=(): replay(sample_shape, True)
         return q
-
-    def f(self, z: Tensor, q: Distribution, params: Tensor) -> Tensor:
-        return self.problem.f(z, q, params)
-
-    def known(self, params: Tensor) -> Tensor:
-        return self.problem.known(params)
 
 
 def exact_moments(estimator: Estimator, problem: Problem, point: Tensor, num_samples: int) -> Exact | None:
@@ -84,7 +78,8 @@ def exact_moments(estimator: Estimator, problem: Problem, point: Tensor, num_sam
     try:
         cell = _Cell(estimator, copy.deepcopy(problem).double().cpu(), point.double().cpu(), num_samples)
         coarse, fine = [rule for rule in _rules(cell.base) if cell.affords(len(rule[0]))][-2:]
-        last = cell.moments(*coarse, torch.zeros_like(cell.point))
+        first = cell.moments(*coarse, torch.zeros_like(cell.point))
+        last = cell.moments(*coarse, first.mean)
         found = cell.moments(*fine, last.mean)
     except Exception:  # an estimator or a q that cannot be replayed, for whatever reason, is sampled
         return None
@@ -114,9 +109,9 @@ class _Cell:
         self.problem = problem
         self.point = point.detach()
         self.num_samples = num_samples
-        self.base = _base(problem.q(leaf(self.point, 1)))
+        self.base = base_of(problem.q(leaf(self.point, 1)))
         self.shape = self.base.batch_shape[1:]
-        counting = Replay(problem)
+        counting = Replay(problem, 2)
         with torch.random.fork_rng(devices=[]):
             self._estimates([counting], leaf(self.point, 2))
         self.draws = counting.drawn
@@ -150,7 +145,7 @@ class _Cell:
         Not exact if the estimator did anything but use them all, and the same way again.
         """
         state = torch.get_rng_state()
-        replays = [Replay(self.problem, outcomes) for _ in range(2)]
+        replays = [Replay(self.problem, len(params), outcomes) for _ in range(2)]
         first, again = self._estimates(replays, params)
         untouched = torch.get_rng_state().equal(state) and all(replay.drawn == len(outcomes) for replay in replays)
         if not (untouched and first.equal(again) and first.isfinite().all()):
@@ -162,11 +157,6 @@ class _Cell:
         """One copy of the estimator on each replay in turn."""
         estimator = copy.deepcopy(self.estimator)
         return [estimator(replay, params, num_samples=self.num_samples).detach() for replay in replays]
-
-
-def _base(q: Distribution) -> Distribution:
-    """The distribution of one coordinate."""
-    return q.base_dist if isinstance(q, Independent) else q
 
 
 def _rules(base: Distribution) -> list[tuple[Tensor, Tensor | None]]:

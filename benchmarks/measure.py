@@ -9,11 +9,12 @@ from tqdm import tqdm
 
 from benchmarks import sampling, summary
 from benchmarks.costs import cost_of
-from benchmarks.engine import Chunks, Estimator, chunk_rows, leaf, stream
+from benchmarks.engine import Chunks, Estimator, chunk_rows, latent_dim, stream
 from benchmarks.exact import exact_moments
 from benchmarks.reference import reference_gradient
 from benchmarks.sampling import Run, Target
 from benchmarks.summary import Known, Row
+from benchmarks.tuning import tune
 from estimators.core import Problem
 
 
@@ -49,7 +50,8 @@ def measure(
         ('loc', 'ok', True)
 
     Args:
-        estimator: (problem, params (R, P), num_samples=S) -> gradients (R, P), one independent estimate a row.
+        estimator: (problem, params (R, P), num_samples=S) -> gradients (R, P), one independent estimate a row. What it
+            learns or remembers is tuned at the point first, see `benchmarks.tuning.tune`.
         problem: see `estimators.core.Problem`; also your own.
         num_samples: S, draws of z that one estimate averages over.
         point: a name in problem.points, or parameters (P,).
@@ -75,12 +77,11 @@ def measure(
     if bias_precision is not None and not bias_precision > 0:
         raise ValueError("need bias_precision > 0, or None")
     where = _place(problem, point)
-    event = problem.q(leaf(where, 1)).event_shape
     cell: Row = {
         "estimator": estimator_name or _name(estimator),
         "problem": problem_name or type(problem).__name__,
         "point": point if isinstance(point, str) else "given",
-        "latent_dim": event[-1] if event else 1,
+        "latent_dim": latent_dim(problem, where),
         "num_samples": num_samples,
         "seed": seed,
         "device": where.device.type,
@@ -93,6 +94,7 @@ def measure(
         fewest = math.ceil(min_replicates / rows)
         rows = min(rows, max_replicates // fewest)
         target = Target(precision, bias_precision, fewest, max_replicates // rows, time_budget)
+        estimator, tuning = tune(estimator, problem, where, num_samples, cell_stream)
         settings = problem, where, num_samples, rows, cell_stream
         eager = Chunks(estimator, *settings)
         chunks = Chunks(torch.compile(estimator), *settings) if compile else eager
@@ -103,6 +105,7 @@ def measure(
         cell
         | {"group": name}
         | summary.row(run.total, known, i, cost, not lacking[name])
+        | {"tuning_evaluations": tuning}
         | {"status": "budget" if reasons[name] else "ok", "reason": reasons[name]}
         for i, name in enumerate(known.groups)
     ]

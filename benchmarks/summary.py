@@ -176,7 +176,6 @@ def row(total: Replicates, known: Known, i: int, costs: Costs, has_variance: boo
         "replicates": n,
         "evaluations": pilot.evaluations,
         "gradient_evaluations": pilot.gradient_evaluations,
-        "tuning_evaluations": 0.0,
         "gradient_norm": float(known.reference.gradient[group].norm()),
         "gradient_source": known.reference.source,
         "variance": value,

@@ -8,7 +8,7 @@ from itertools import product
 
 from tqdm import tqdm
 
-from benchmarks import store
+from benchmarks import engine, store
 from benchmarks.config import CELL_KEYS, Job, cause
 from benchmarks.measure import measure
 from benchmarks.summary import Row
@@ -45,20 +45,21 @@ def run(job: Job, bar: tqdm, stop: threading.Event) -> None:
 def run_cell(job: Job, latent_dim: int, num_samples: int) -> list[Row]:
     """The rows of one cell, whatever happens to it."""
     config = job.config
-    own = ("estimator", "problem", "device", "dtype", "out")
+    own = ("estimator", "problem", "device", "dtype", "out", "panels")
     try:
-        rows = measure(
+        problem = job.problem(latent_dim)
+        size = engine.latent_dim(problem, problem.at(config["point"]))
+        if size != latent_dim:
+            raise Unsupported(f"{job.problem_name} has latent_dim={size} only")
+        return measure(
             job.estimator(),
-            job.problem(latent_dim),
+            problem,
             num_samples=num_samples,
             estimator_name=job.estimator_name,
             problem_name=job.problem_name,
             progress=True,
             **{name: value for name, value in config.items() if name not in own},
         )
-        if rows[0]["latent_dim"] != latent_dim:
-            raise Unsupported(f"the problem has latent_dim={rows[0]['latent_dim']} only")
-        return rows
     except Exception as error:
         reason = cause(error)
         skipped = isinstance(reason, Unsupported)

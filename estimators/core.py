@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Distribution
+from torch.distributions import Distribution, Independent
 
 
 class Unsupported(Exception):
@@ -52,6 +52,11 @@ class Problem(nn.Module, ABC):
     def value(self, params: Tensor) -> Tensor:
         """The exact objective E_q[f(z)] + known, shape (R,); its autograd is the exact gradient."""
         raise Unsupported(f"{type(self).__name__} has no exact objective")
+
+
+def base_of(q: Distribution) -> Distribution:
+    """The distribution of one coordinate, or of all where they are not independent."""
+    return q.base_dist if isinstance(q, Independent) else q
 
 
 def grad(y: Tensor, params: Tensor, weight: Tensor | None = None, create_graph: bool = False) -> Tensor:

@@ -3,6 +3,8 @@
 import pytest
 import torch
 
+torch.set_num_threads(1)  # small tensors gain nothing from more, and lose much beside another process
+
 
 @pytest.fixture(autouse=True)
 def _float64_and_seeded():

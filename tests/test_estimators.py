@@ -14,7 +14,7 @@ from estimators.baselines import constant, leave_one_out
 from estimators.core import Problem, Unsupported, grad
 from estimators.pathwise import reparam, stl
 from estimators.score_function import naive, score
-from tests.cases import ESTIMATORS, EXACT, PROBLEMS, UNBIASED, exact_gradient
+from tests.cases import ESTIMATORS, EXACT, PLAIN, PROBLEMS, exact_gradient, ready
 
 
 class Coins(Problem):
@@ -55,7 +55,7 @@ def test_score_is_exactly_unbiased_on_every_outcome(name, num_samples):
     problem = Coins(z)
     params = leaf(problem.at("init"), z.shape[1])
     probability = problem.q(params).log_prob(z).sum(0).exp()[:, None].detach()
-    mean = (probability * UNBIASED[name](problem, params, num_samples=num_samples)).sum(0)
+    mean = (probability * ESTIMATORS[name](problem, params, num_samples=num_samples)).sum(0)
 
     one, outcomes = leaf(problem.at("init"), 1), every_outcome(1)
     expected = (problem.q(one).log_prob(outcomes[0]).exp() * problem.f(outcomes[0], None, one)).sum()
@@ -63,18 +63,23 @@ def test_score_is_exactly_unbiased_on_every_outcome(name, num_samples):
     torch.testing.assert_close(mean, exact[0], rtol=0, atol=1e-12)
 
 
+REPLAYED = [*PLAIN, "score_oracle_mean", "score_optimal", "score_optimal_coordinate", "score_running_mean"]
+REPLAYED += ["score_nvil", "reparam_taylor", "reparam_quadratic", "bonnet_price", "exact", "quadrature"]
+
+
 @pytest.mark.parametrize("problem", EXACT)
-@pytest.mark.parametrize("name", UNBIASED)
+@pytest.mark.parametrize("name", REPLAYED)
 @pytest.mark.parametrize("num_samples", [1, 2])
 def test_mean_is_the_exact_gradient(name, problem, num_samples):
-    """By Gauss-Hermite quadrature over the draws: no Monte Carlo."""
+    """By Gauss-Hermite quadrature over the draws: no Monte Carlo. What is learned is as it comes, not tuned."""
     if name == "score_loo" and num_samples == 1:
         pytest.skip("leave-one-out needs two draws")
     problem = PROBLEMS[problem]()
     for point in problem.points:
-        mean = exact_moments(UNBIASED[name], problem, problem.at(point), num_samples).mean
+        estimator = ready(ESTIMATORS[name], problem, problem.at(point))
+        mean = exact_moments(estimator, problem, problem.at(point), num_samples).mean
         exact = exact_gradient(problem, problem.at(point))
-        torch.testing.assert_close(mean, exact, rtol=1e-9, atol=1e-9)
+        torch.testing.assert_close(mean, exact, rtol=1e-8, atol=1e-8)
 
 
 @pytest.mark.parametrize("problem", EXACT)
@@ -156,34 +161,42 @@ def test_without_log_q_in_f_sticking_the_landing_is_pathwise():
     torch.testing.assert_close(first, reparam(problem, params, num_samples=3))
 
 
-@pytest.mark.parametrize("problem", PROBLEMS)
+@pytest.mark.parametrize(
+    "problem", ["quadratic_general", "linear_vae_small_mc", "bernoulli", "gaussian_target", "moments_exponential"]
+)
 @pytest.mark.parametrize("name", ESTIMATORS)
 def test_rows_never_interact(name, problem):
+    """On families that draw as much whatever their parameters: a sampler that rejects would shift later rows."""
     problem = PROBLEMS[problem]()
     point = problem.at("init")
-    if name in ("reparam", "stl") and not problem.q(leaf(point, 1)).has_rsample:
-        pytest.skip("a pathwise gradient needs a q with rsample")
     rows = point.expand(3, -1).clone()
     moved = rows.clone()
     moved[1] += 0.1
+    try:
+        estimator = ready(ESTIMATORS[name], problem, point)
+    except Unsupported:
+        return
     gradients = []
     for params in (rows, moved):
         torch.manual_seed(0)
-        gradients.append(ESTIMATORS[name](problem, params.requires_grad_(), num_samples=2))
+        gradients.append(estimator(problem, params.requires_grad_(), num_samples=2))
     torch.testing.assert_close(gradients[0][[0, 2]], gradients[1][[0, 2]])
 
 
-@pytest.mark.parametrize("name", UNBIASED)
+@pytest.mark.parametrize("name", ["score", "score_constant", "score_optimal", "reparam", "reparam_taylor", "stl"])
 def test_variance_falls_as_one_over_s(name):
-    """Exact variances at S = 1, 2 (all but leave-one-out, which has an extra 1/(S(S-1)) term and needs S >= 2)."""
+    """Exact variances at S = 1, 2 (not so leave-one-out, which has an extra 1/(S(S-1)) term and needs S >= 2)."""
     problem = PROBLEMS["linear_vae_small"]()
     point = problem.at("near")
-    if name == "score_loo":
-        with pytest.raises(Unsupported, match="num_samples >= 2"):
-            UNBIASED[name](problem, leaf(point, 1))
-        return
-    one, two = (exact_moments(UNBIASED[name], problem, point, s).variance for s in (1, 2))
+    estimator = ready(ESTIMATORS[name], problem, point)
+    one, two = (exact_moments(estimator, problem, point, s).variance for s in (1, 2))
     torch.testing.assert_close(one, 2 * two)
+
+
+def test_leave_one_out_needs_two_draws():
+    problem = PROBLEMS["linear_vae_small"]()
+    with pytest.raises(Unsupported, match="num_samples >= 2"):
+        ESTIMATORS["score_loo"](problem, leaf(problem.at("near"), 1))
 
 
 @pytest.mark.parametrize("estimator", [reparam, stl])

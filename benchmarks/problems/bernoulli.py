@@ -41,7 +41,10 @@ class BernoulliQuadratic(Problem):
         return Independent(Bernoulli(logits=params, validate_args=False), 1, validate_args=False)
 
     def f(self, z: Tensor, q: Distribution | None, params: Tensor) -> Tensor:
-        return (z - self.target).square().mean(-1)
+        return self.factors(z, q, params).sum(-1)
+
+    def factors(self, z: Tensor, q: Distribution | None, params: Tensor) -> Tensor:
+        return (z - self.target).square() / z.shape[-1]
 
     def value(self, params: Tensor) -> Tensor:
         return (params.sigmoid() * (1 - 2 * self.target)).mean(-1) + self.target**2

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.distributions import Distribution, kl_divergence
 
 from benchmarks.problems.parts import check_choice, diagonal_normal
-from estimators.core import Problem
+from estimators.core import Problem, base_of
 
 KL = Literal["analytic", "mc"]
 
@@ -35,7 +35,7 @@ class ELBO(Problem):
 
     @abstractmethod
     def log_likelihood(self, z: Tensor, params: Tensor) -> Tensor:
-        """log p(x|z) summed over all data, (S, R)."""
+        """log p(x|z): (S, R, B), an image each, where each has a latent vector of its own; else (S, R)."""
 
     def q(self, params: Tensor) -> Distribution:
         return diagonal_normal(*self.encode(params), event_dims=self.event_dims)
@@ -46,10 +46,19 @@ class ELBO(Problem):
         return kl_divergence(q, self._prior(q))
 
     def f(self, z: Tensor, q: Distribution, params: Tensor) -> Tensor:
+        terms = self._terms(z, q, params)
+        return terms if self.event_dims == 1 else terms.sum(-1)
+
+    def factors(self, z: Tensor, q: Distribution, params: Tensor) -> Tensor:
+        return super().factors(z, q, params) if self.event_dims == 1 else self._terms(z, q, params)
+
+    def _terms(self, z: Tensor, q: Distribution, params: Tensor) -> Tensor:
+        """The integrand, one term a latent vector."""
         log_likelihood = self.log_likelihood(z, params)
         if self.kl == "analytic":
             return log_likelihood
-        return log_likelihood + self._prior(q).log_prob(z) - q.log_prob(z)
+        log_prior, log_q = (base_of(p).log_prob(z).sum(-1) for p in (self._prior(q), q))
+        return log_likelihood + log_prior - log_q
 
     def known(self, params: Tensor) -> Tensor:
         if self.kl == "mc":

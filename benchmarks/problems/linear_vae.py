@@ -84,8 +84,8 @@ class LinearVAE(ELBO):
     def log_likelihood(self, z: Tensor, params: Tensor) -> Tensor:
         w = unflatten(params, self.shapes)
         mean = torch.einsum("...rbd,rxd->...rbx", z, w["decoder_weight"]) + w["decoder_bias"][:, None]
-        constant = 0.5 * self.x.numel() * math.log(2 * math.pi * self.noise_variance)
-        return -(self.x - mean).square().sum((-2, -1)) / (2 * self.noise_variance) - constant
+        constant = 0.5 * self.x.shape[1] * math.log(2 * math.pi * self.noise_variance)
+        return -(self.x - mean).square().sum(-1) / (2 * self.noise_variance) - constant
 
     def value(self, params: Tensor) -> Tensor:
         w = unflatten(params, self.shapes)
@@ -93,7 +93,7 @@ class LinearVAE(ELBO):
         variance = (2 * log_scale).exp().expand_as(mean)
         spread = (variance * w["decoder_weight"].square().sum(1)[:, None]).sum((1, 2))
         divergence = 0.5 * (mean.square() + variance - 1 - variance.log()).sum((1, 2))
-        return self.log_likelihood(mean, params) - spread / (2 * self.noise_variance) - divergence
+        return self.log_likelihood(mean, params).sum(-1) - spread / (2 * self.noise_variance) - divergence
 
     def _optimum(self) -> Tensor:
         x, v = self.x.double(), self.noise_variance

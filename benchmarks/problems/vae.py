@@ -91,7 +91,7 @@ class VAE(ELBO):
             if self.likelihood == "bernoulli"
             else Normal(pixels, math.sqrt(self.noise_variance), validate_args=False)
         )
-        return p.log_prob(self.x).sum((-2, -1))
+        return p.log_prob(self.x).sum(-1)
 
     def _trained(self) -> Tensor:
         parts = ["VAE.trained", self.kl, self.likelihood, self.noise_variance, self.train_steps, self.shapes]

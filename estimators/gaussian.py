@@ -1,0 +1,51 @@
+"""Pathwise gradients of a Gaussian q by other roads than its own draw: second derivatives, optimal transport."""
+
+import torch
+from torch import Tensor
+from torch.distributions import Independent, MultivariateNormal, Normal
+
+from estimators.core import Problem, Unsupported, base_of, grad
+from estimators.derivatives import covariance, curvature, slope
+
+
+def bonnet_price(problem: Problem, params: Tensor, num_samples: int = 1) -> Tensor:
+    """Second-order gradient of a Gaussian (Bonnet 1964; Price 1958; Opper and Archambeau 2009).
+
+        E_q[grad f] grad mean + 1/2 <E_q[hessian f], grad covariance>
+
+    Unbiased for f with a continuous gradient. Costs E Hessian-vector products a draw of E coordinates.
+
+    params: (R, P). Returns (R, P). Raises Unsupported unless q is Gaussian.
+    """
+    q = problem.q(params)
+    if not (isinstance(q, MultivariateNormal) or (isinstance(q, Independent) and isinstance(base_of(q), Normal))):
+        raise Unsupported(f"bonnet_price needs a Gaussian q; this one is {type(base_of(q)).__name__}")
+    z = q.sample((num_samples,)).requires_grad_()
+    f = problem.f(z, q, params)
+    g, hessian = curvature(f, z)
+    return grad(q.mean.flatten(1), params, g) + grad(covariance(q), params, hessian / 2) + grad(f, params)
+
+
+def optimal_transport(problem: Problem, params: Tensor, num_samples: int = 1) -> Tensor:
+    """Optimal-mass-transport gradient of a full-covariance Gaussian (OMT, Jankowiak and Obermeyer 2018).
+
+        E_q[grad f grad mean + <X, grad Sigma>],    Sigma X + X Sigma = 1/2 (u v' + v u'),  u = grad f,  v = z - mean
+
+    The velocity field is linear, v -> A v with A Sigma + Sigma A = d Sigma and A symmetric: of all that carry the
+    Gaussian along, the one that moves least. Unbiased as `reparam` is.
+
+    params: (R, P). Returns (R, P). Raises Unsupported unless q is a MultivariateNormal.
+    """
+    q = problem.q(params)
+    if not isinstance(q, MultivariateNormal):
+        raise Unsupported(
+            f"optimal transport needs a full-covariance Gaussian; this one is {type(base_of(q)).__name__}"
+        )
+    z = q.sample((num_samples,)).requires_grad_()
+    f = problem.f(z, q, params)
+    u, v = slope(f, z), (z - q.loc).detach()
+    values, axes = torch.linalg.eigh(q.covariance_matrix.detach())
+    u_, v_ = (torch.einsum("rij,sri->srj", axes, x) for x in (u, v))
+    middle = (u_[..., None] * v_[..., None, :] + v_[..., None] * u_[..., None, :]) / 2
+    x = axes @ (middle / (values[..., None] + values[..., None, :])) @ axes.mT
+    return grad(q.loc, params, u) + grad(q.covariance_matrix, params, x) + grad(f, params)

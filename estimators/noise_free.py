@@ -1,0 +1,63 @@
+"""Gradients without noise: by the exact objective, and by the exact sum over a rule's nodes or a finite support."""
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.distributions import Bernoulli, Distribution, Independent, Normal
+
+from estimators.core import Problem, Unsupported, base_of, grad
+
+MOST_NODES = 2**14
+GAUSS_HERMITE = 128
+
+
+def exact(problem: Problem, params: Tensor, num_samples: int = 1) -> Tensor:
+    """The gradient itself, by autograd of the exact objective: no noise, no bias, no evaluation of f.
+
+    params: (R, P); num_samples does not matter. Returns (R, P). Raises Unsupported where no exact objective is known.
+    """
+    return grad((problem.value(params) - problem.known(params))[None], params)
+
+
+def quadrature(problem: Problem, params: Tensor, num_samples: int = 1) -> Tensor:
+    """The score function summed over all nodes: Gauss-Hermite for a Gaussian q, enumeration for a Bernoulli one.
+
+        sum_k w_k (f grad log q + grad f)(z_k)
+
+    Exact for a finite q, and for f that polynomials approximate well; biased otherwise (a step).
+
+    params: (R, P); num_samples does not matter. Returns (R, P). Raises Unsupported for another q, or too many nodes.
+    """
+    q = problem.q(params)
+    z, weights = nodes(q)
+    f = problem.f(z, q, params)
+    weights = weights.to(f)[:, None] * len(z)
+    return grad(q.log_prob(z), params, weights * f) + grad(f, params, weights)
+
+
+def nodes(q: Distribution) -> tuple[Tensor, Tensor]:
+    """Nodes (K, R, ...) and weights (K,) that stand for all draws of q, whose rows are alike.
+
+    Raises Unsupported for a q other than independent Gaussians or Bernoullis, and for more than 2^14 nodes.
+    """
+    base = base_of(q)
+    size = q.event_shape.numel()
+    if not (isinstance(q, Independent) and isinstance(base, Normal | Bernoulli)):
+        raise Unsupported(f"quadrature needs an independent Gaussian or Bernoulli q; this one is {type(base).__name__}")
+    each = max(GAUSS_HERMITE >> 3 * (size - 1), 16) if isinstance(base, Normal) else 2
+    if size * math.log2(each) > math.log2(MOST_NODES):
+        raise Unsupported(f"quadrature of {size} coordinates needs more than {MOST_NODES} nodes")
+    rule = np.polynomial.hermite_e.hermegauss(each) if isinstance(base, Normal) else (np.arange(2.0), np.ones(2))
+    points, weights = (_product(torch.as_tensor(x, device=q.mean.device), size) for x in rule)
+    points = points.reshape(-1, 1, *q.event_shape).to(q.mean.dtype)
+    if isinstance(base, Normal):
+        return (base.loc + base.scale * points).detach(), weights.prod(-1) / weights.prod(-1).sum()
+    z = points.expand(-1, *q.batch_shape, *q.event_shape)
+    return z, q.log_prob(z)[:, 0].exp().detach()
+
+
+def _product(x: Tensor, size: int) -> Tensor:
+    """All combinations of the entries of x, (K, size)."""
+    return torch.cartesian_prod(*[x] * size).reshape(-1, size)

@@ -1,0 +1,98 @@
+"""Surrogates of f: costs whose exact mean under q is known, for control variates."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution
+from torch.nn.parameter import UninitializedParameter
+
+from estimators.baselines import Running
+from estimators.core import Problem
+from estimators.derivatives import covariance, curvature
+
+
+class Surrogate(NamedTuple):
+    """A cost f(z), (S, R, ...) -> (S, R), and its exact mean under q, (R,), differentiable in params."""
+
+    f: Callable[[Tensor], Tensor]
+    mean: Tensor
+
+
+def one(problem: Problem, params: Tensor) -> Surrogate:
+    """The constant 1: with the score function, a baseline."""
+    return Surrogate(lambda z: z.new_ones(z.shape[:2]), params.new_zeros(params.shape[0]))
+
+
+def taylor(problem: Problem, params: Tensor) -> Surrogate:
+    """Second-order Taylor expansion of f at the mean of q (delta method: Paisley et al. 2012; Miller et al. 2017).
+
+    It costs one evaluation of f, its gradient, and one Hessian-vector product a coordinate. Raises Unsupported where
+    torch does not know q's mean and covariance.
+    """
+    q = problem.q(params)
+    frozen = problem.q(params.detach())
+    centre = q.mean.detach()[None].requires_grad_()
+    f = problem.f(centre, frozen, params.detach())
+    linear, quadratic = curvature(f, centre)
+    return _quadratic(q, f.detach()[0], linear[0], quadratic[0])
+
+
+class LearnedQuadratic(nn.Module):
+    """A learned quadratic about the mean of q (Geffner and Domke 2020): tuned to the least variance.
+
+        spread x (b'y + 1/2 y'By),    y = (z - mean) / standard deviation,    B = diag(d) + (U V' + V U') / 2
+
+    spread is that of past costs, rank the number of columns of U and V. The parameters take their size from the first
+    problem that they meet.
+    """
+
+    def __init__(self, rank: int = 2) -> None:
+        super().__init__()
+        self.rank = rank
+        self.past = Running()
+        self.linear = UninitializedParameter()
+        self.diagonal = UninitializedParameter()
+        self.left = UninitializedParameter()
+        self.right = UninitializedParameter()
+
+    def forward(self, problem: Problem, params: Tensor) -> Surrogate:
+        q = problem.q(params)
+        if isinstance(self.linear, UninitializedParameter):
+            self._size(q.event_shape.numel())
+        scale = q.stddev.detach().flatten(1)
+        _, spread = self.past(self._costs(problem, params) if self.training else scale)
+        quadratic = torch.diag(self.diagonal) + (self.left @ self.right.T + self.right @ self.left.T) / 2
+        linear = spread * self.linear.to(params) / scale
+        return _quadratic(
+            q, params.new_zeros(len(params)), linear, spread * quadratic.to(params) / scale[..., None] / scale[:, None]
+        )
+
+    def _size(self, size: int) -> None:
+        """Zeros, but for V: U V' is zero to begin with, and has a gradient."""
+        for parameter in (self.linear, self.diagonal):
+            parameter.materialize((size,))
+        for parameter in (self.left, self.right):
+            parameter.materialize((size, self.rank))
+        for parameter in (self.linear, self.diagonal, self.left):
+            nn.init.zeros_(parameter)
+        nn.init.normal_(self.right)
+
+    def _costs(self, problem: Problem, params: Tensor) -> Tensor:
+        with torch.no_grad():
+            q = problem.q(params)
+            return problem.f(q.sample((1,)), q, params)
+
+
+def _quadratic(q: Distribution, value: Tensor, linear: Tensor, quadratic: Tensor) -> Surrogate:
+    """value + linear'(z - m) + 1/2 (z - m)' quadratic (z - m), m the mean of q as it is now, and its mean under q."""
+    centre = q.mean.detach()
+
+    def f(z: Tensor) -> Tensor:
+        step = (z - centre).flatten(2)
+        bent = torch.einsum("srd,rde->sre", step, quadratic)
+        return value + ((linear + 0.5 * bent) * step).sum(-1)
+
+    spread = 0.5 * (quadratic * covariance(q)).sum((-2, -1))
+    return Surrogate(f, f(q.mean[None])[0] + spread)
