@@ -2,7 +2,7 @@
 
 import io
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from functools import partial
 from itertools import cycle
 from pathlib import Path
@@ -138,13 +138,16 @@ def panels(
     return figure
 
 
-def figures(frame: pd.DataFrame) -> Iterator[tuple[str, str, Figure]]:
-    """(name, caption, figure) of each figure that the frame has data for; the caller closes them."""
+def figures(frame: pd.DataFrame, without: Collection[str] = ()) -> Iterator[tuple[str, str, Figure]]:
+    """(name, caption, figure) of each figure that the frame has data for; the caller closes them.
+
+    without: problems that are not drawn.
+    """
     matplotlib.use("agg")
     frame = frame[frame["status"].isin(store.MEASURED)]
     everyone = looks_of(frame["estimator"])
     with sns.axes_style("ticks"), plt.rc_context(STYLE):
-        for setting, part in frame.groupby(SETTING):
+        for setting, part in frame[~frame["problem"].isin(without)].groupby(SETTING):
             where = dict(zip(SETTING, setting, strict=True))
             suffix = re.sub(r"[^\w.=+-]+", "_", "-".join(str(value) for value in setting))
             about = (

@@ -2,9 +2,9 @@
 
 import argparse
 import base64
-import json
 import shutil
 import sys
+from itertools import chain
 from pathlib import Path
 
 import jinja2
@@ -12,8 +12,10 @@ import numpy as np
 import pandas as pd
 from scipy.stats import false_discovery_control
 
-from benchmarks import plots, store
+from benchmarks import descriptions, panels, plots, store
 from benchmarks.comparisons import AT, FALSE_DISCOVERIES, compare, exponents
+from benchmarks.labels import with_options
+from benchmarks.overtaking import crossings, swept
 
 EQUIVALENCE = 0.01
 NOT_TESTED = "not tested"
@@ -112,6 +114,15 @@ def compared(frame: pd.DataFrame, pairs: pd.DataFrame, against: str | None) -> t
     return chosen, table[[*columns, *(at for at in AT if at in table)]]
 
 
+def crossing_table(crossed: pd.DataFrame) -> pd.DataFrame:
+    """Crossings as a table for reading: where, with its interval, and who has less variance on which side."""
+    above = crossed["estimator_a"].where(crossed["below"] == crossed["estimator_b"], crossed["estimator_b"])
+    held = ["problem", "point", "latent_dim", "num_samples", "seed", "device", "dtype"]
+    columns = [name for name in held if len(set(crossed[name])) > 1 or name == "problem"]
+    table = crossed[[*columns, "group", "option"]].copy()
+    return table.assign(crossing=with_interval(crossed, "value"), below=crossed["below"], above=above)
+
+
 def write(folder: str | Path, against: str | None = None) -> pd.DataFrame:
     """Gather a results folder, write its tables, figures and page, and print a summary. Returns the frame.
 
@@ -119,33 +130,47 @@ def write(folder: str | Path, against: str | None = None) -> pd.DataFrame:
     """
     folder = Path(folder)
     frame = load(folder)
-    pairs, growth = compare(frame, against), exponents(frame)
+    about = store.about(folder)
+    described, labelled = about.get("panels", []), with_options(frame, about.get("options"))
+    pairs, growth, crossed = compare(frame, against), exponents(frame), crossings(labelled)
     chosen, comparisons = compared(frame, pairs, against)
     caption, table = compact(frame)
     frames = {"summary": frame.drop(columns=["key", "batch_variances"]), "comparisons": pairs, "exponents": growth}
+    frames |= {"crossings": crossed} if len(crossed) else {}
+    (folder / "crossings.csv").unlink(missing_ok=True)
     for name, rows in frames.items():
         store.write_atomically(folder / f"{name}.csv", rows.to_csv(index=False).encode())
     images = []
     shutil.rmtree(folder / "figures", ignore_errors=True)
-    for name, text, figure in plots.figures(frame):
+    steps = swept(labelled) if described else set()
+    for name, text, figure in chain(panels.figures(described, labelled), plots.figures(frame, without=steps)):
         svg = plots.save(figure, folder / "figures" / name)
         images.append((text, base64.b64encode(svg).decode()))
     template = jinja2.Environment(autoescape=True).from_string(Path(__file__).with_name("report.html.j2").read_text())
-    about = json.loads(path.read_text()) if (path := folder / "gradiometer.json").exists() else {}
     differing = [name for name in store.CELL if len(set(frame[name])) > 1 or name == "estimator"]
     odd = frame[(frame["status"] != "ok") & (frame["group"] == "all")][[*differing, "status", "reason"]]
+    tables = {"comparisons": comparisons, "crossings": crossing_table(crossed), "table": table, "odd": odd}
     page = template.render(
         name=folder.resolve().name,
         caption=caption,
         about=about,
         counts=frame.loc[frame["group"] == "all", "status"].value_counts().to_dict(),
         against=chosen,
-        comparisons=comparisons.to_html(index=False, border=0) if len(comparisons) else "",
-        table=table.to_html(index=False, border=0),
-        odd=odd.to_html(index=False, border=0) if len(odd) else "",
         images=images,
+        **{name: rows.to_html(index=False, border=0) if len(rows) else "" for name, rows in tables.items()},
     )
     store.write_atomically(folder / "report.html", page.encode())
+    _print(frame, caption, table, against, chosen, comparisons)
+    for line in descriptions.left_out(described, labelled):
+        print(line)
+    print(f"report: {folder / 'report.html'}")
+    return frame
+
+
+def _print(
+    frame: pd.DataFrame, caption: str, table: pd.DataFrame, against: str | None, chosen: str, comparisons: pd.DataFrame
+) -> None:
+    """The tables of `write` on the terminal, over all parameters, and what was not measured as asked."""
     whole = table[frame["group"] == "all"].drop(columns="group")
     print(f"\n{caption}\n\n{whole.to_markdown(index=False, disable_numparse=True)}\n")
     if len(comparisons):
@@ -154,8 +179,6 @@ def write(folder: str | Path, against: str | None = None) -> pd.DataFrame:
         print(f"no cell of {against} has a variance above zero to compare with\n")
     for row in frame[(frame["status"] != "ok") & (frame["group"] == "all")].itertuples():
         print(f"{row.status}: {row.estimator} on {row.problem} D={row.latent_dim} S={row.num_samples}: {row.reason}")
-    print(f"report: {folder / 'report.html'}")
-    return frame
 
 
 def main() -> int:

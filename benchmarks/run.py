@@ -14,7 +14,7 @@ from hydra.errors import MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 
-from benchmarks import config, report, store, sweep
+from benchmarks import config, descriptions, labels, report, store, sweep
 
 INTERRUPTED = 130
 
@@ -25,7 +25,7 @@ def compose(arguments: list[str], task: Callable[[DictConfig], None]) -> None:
     Raises:
         BadInput: what Hydra says of the command line, in one line.
     """
-    sys.argv[1:] = arguments
+    sys.argv[1:] = [re.sub(r"^(estimator|problem)=all$", r"\1=glob(*)", argument) for argument in arguments]
     try:
         hydra.main(version_base="1.3", config_path="../conf", config_name="config")(task)()
     except MissingConfigException as error:
@@ -60,6 +60,11 @@ def plan(arguments: list[str]) -> dict[str, config.Job]:
         compose([*arguments, *nothing_written], check)
     if errors:
         raise errors[0]
+    try:
+        for job in jobs.values():
+            descriptions.check(job.config["panels"])
+    except ValueError as error:
+        raise config.BadInput(f"panels: {error}") from error
     if len({job.out for job in jobs.values()}) > 1:
         raise config.BadInput("out: one folder a sweep")
     named = [(job.estimator_name, job.problem_name, *map(job.config.get, config.CELL_KEYS)) for job in jobs.values()]
@@ -70,8 +75,23 @@ def plan(arguments: list[str]) -> dict[str, config.Job]:
 
 
 def text_of(cfg: DictConfig) -> str:
-    """A job's configuration as YAML, without `out`, which names a place only."""
-    return OmegaConf.to_yaml(OmegaConf.masked_copy(cfg, [str(name) for name in cfg if name != "out"]), resolve=True)
+    """A job's configuration as YAML, without what decides no number: `out` names a place, `panels` figures."""
+    kept = [str(name) for name in cfg if name not in ("out", "panels")]
+    return OmegaConf.to_yaml(OmegaConf.masked_copy(cfg, kept), resolve=True)
+
+
+def figures_of(jobs: dict[str, config.Job]) -> descriptions.Described:
+    """The figures that the jobs of a sweep describe, each once."""
+    return list({figure["name"]: figure for job in jobs.values() for figure in job.config["panels"]}.values())
+
+
+def options_of(jobs: dict[str, config.Job]) -> dict[str, dict[str, float]]:
+    """The numbers that each label of the jobs stands for, those that it leaves out for being the YAML's among them."""
+    found = {}
+    for job in jobs.values():
+        found[job.problem_name] = labels.numbers(job.config["problem"])
+        found[job.estimator_name] = labels.numbers(job.config["estimator"])
+    return found
 
 
 def execute(arguments: list[str], stop: threading.Event) -> int:
@@ -80,7 +100,8 @@ def execute(arguments: list[str], stop: threading.Event) -> int:
     if not jobs:
         return 0
     out = next(iter(jobs.values())).out
-    store.begin(out, list(jobs), ["benchmarks/run.py", *arguments])
+    command = ["benchmarks/run.py", *arguments]
+    store.begin(out, list(jobs), command, figures_of(jobs), options_of(jobs))
     cells = [(job, key) for job in jobs.values() for key, _, _ in sweep.cells(job)]
     print(f"{len(cells)} cells, {sum(sweep.finished(*cell) for cell in cells)} measured before; results in {out}")
 

@@ -92,21 +92,39 @@ def check(folder: Path) -> None:
         raise NotAResultsFolder(f"out={folder}: it holds results of version {found}, this is {VERSION}; name another")
 
 
-def begin(folder: Path, configs: list[str], command: list[str]) -> None:
-    """Write what a sweep is made with: version, environment, commands so far, and each job's configuration."""
-    path = folder / "gradiometer.json"
-    commands = json.loads(path.read_text())["commands"] if path.exists() else []
-    about = {
+def begin(
+    folder: Path,
+    configs: list[str],
+    command: list[str],
+    panels: list[dict[str, Any]] | None = None,
+    options: dict[str, dict[str, float]] | None = None,
+) -> None:
+    """Write what a sweep is made with: version, environment, commands so far, and each job's configuration.
+
+    panels: the figures that its report is to draw; a new one replaces an old one of its name. options: the numbers that
+    each label of an estimator or a problem stands for.
+    """
+    before = about(folder)
+    figures = {figure["name"]: figure for figure in [*before.get("panels", []), *(panels or [])]}
+    now = {
         "version": VERSION,
-        "commands": [*commands, command],
+        "commands": [*before.get("commands", []), command],
+        "panels": list(figures.values()),
+        "options": before.get("options", {}) | (options or {}),
         "python": sys.version.split()[0],
         "platform": platform.platform(),
         "cpus": os.cpu_count(),
         "packages": {name: version(name) for name in PACKAGES},
     }
-    write_atomically(path, json.dumps(about, indent=1).encode())
+    write_atomically(folder / "gradiometer.json", json.dumps(now, indent=1).encode())
     for text in configs:
         write_atomically(folder / "configs" / f"{content_key(text)[:12]}.yaml", text.encode())
+
+
+def about(folder: Path) -> dict[str, Any]:
+    """What `begin` wrote; nothing if it did not."""
+    path = folder / "gradiometer.json"
+    return json.loads(path.read_text()) if path.exists() else {}
 
 
 def save(folder: Path, key: str, rows: list[dict[str, Any]]) -> None:
