@@ -15,7 +15,7 @@ from estimators.core import Problem, base_of, grad
 
 MOST_OUTCOMES = 2**18
 MOST_CHUNKS = 256
-NODES = (13, 20, 31, 46, 69, 104)
+NODES = (13, 20, 31, 46, 69, 104, 156, 234, 351)
 TOLERANCE = 1e-9
 ROUNDING_ERRORS = 8
 

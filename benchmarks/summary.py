@@ -122,13 +122,19 @@ def standings(total: Replicates, known: Known, detectable: bool) -> dict[str, St
     table = {}
     for i, (name, group) in enumerate(known.groups.items()):
         value, low, high = variance(total, known, i)
-        zero = known.exact is not None or high <= 4 * known.pilot.floor(group)
+        zero = known.exact is not None or is_rounding(total, known, i)
         table[name] = Standing(
             0.0 if zero else (high - low) / 2 / value if low > 0 else math.inf,
             0.0 if zero else intervals.kurtosis(total.deviations.n, _sums(total, i)),
             _share(difference(total, known, i).detectable(), known, group) if detectable else 0.0,
         )
     return table
+
+
+def is_rounding(total: Replicates, known: Known, i: int) -> bool:
+    """Whether all of group i's variance may be rounding."""
+    group = list(known.groups.values())[i]
+    return sampled_variance(total, known, i)[2] <= 4 * known.pilot.floor(group)
 
 
 def contradicts(total: Replicates, known: Known) -> bool:
@@ -156,9 +162,10 @@ def tail(total: Replicates, i: int) -> float:
 
 
 def lasting(total: Replicates, known: Known, i: int, level: float) -> float:
-    """Lower bound of the shape of group i's tail, see `intervals.lasting_shape`; -inf where the variance is exact."""
-    n = total.deviations.n
-    return intervals.lasting_shape(_numpy(total.largest[i]), n, level) if known.exact is None else -math.inf
+    """Lower bound of the shape of group i's tail, see `intervals.lasting_shape`; -inf where the variance is exact or 0."""
+    if known.exact is not None or is_rounding(total, known, i):
+        return -math.inf
+    return intervals.lasting_shape(_numpy(total.largest[i]), total.deviations.n, level)
 
 
 def row(total: Replicates, known: Known, i: int, costs: Costs, has_variance: bool) -> Row:
