@@ -162,7 +162,7 @@ def tail(total: Replicates, i: int) -> float:
 
 
 def lasting(total: Replicates, known: Known, i: int, level: float) -> float:
-    """Lower bound of the shape of group i's tail, see `intervals.lasting_shape`; -inf where the variance is exact or 0."""
+    """Lower bound of the shape of group i's tail, see `intervals.lasting_shape`; -inf for an exact variance or 0."""
     if known.exact is not None or is_rounding(total, known, i):
         return -math.inf
     return intervals.lasting_shape(_numpy(total.largest[i]), total.deviations.n, level)
