@@ -132,27 +132,53 @@ def test_one_cell_without_m(run, folder):
 
 
 def test_killed_and_interrupted_sweeps_go_on_and_end_with_the_same_numbers(run, folder):
+    """Killed, interrupted and ended in turn in one folder: each time it goes on, and nothing measured is lost."""
     sweep = ["-m", "estimator=score,reparam", "problem=linear_vae", "latent_dim=[2,3]", "num_samples=[1,2]"]
     sweep += ["precision=0.2", "time_budget=100"]
     assert run([*sweep, "out=whole"])[0] == 0
-    for name, number in (("killed", signal.SIGKILL), ("interrupted", signal.SIGINT), ("ended", signal.SIGTERM)):
-        command = [sys.executable, str(ROOT / "benchmarks" / "run.py"), *sweep, f"out={name}"]
-        process = subprocess.Popen(command, text=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-        while len(list((folder / name).glob("cells/*.json"))) < 2:
+    done = 0
+    for number in (signal.SIGKILL, signal.SIGINT, signal.SIGTERM):
+        command = [sys.executable, str(ROOT / "benchmarks" / "run.py"), *sweep, "out=broken"]
+        process = subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        while len(list((folder / "broken").glob("cells/*.json"))) < done + 1:
             assert process.poll() is None
             time.sleep(0.02)
         process.send_signal(number)
-        _, err = process.communicate(timeout=60)
-        done = len(list((folder / name).glob("cells/*.json")))
-        assert 2 <= done < 8
+        out, err = process.communicate(timeout=100)
+        before, done = done, len(list((folder / "broken").glob("cells/*.json")))
+        assert before < done < 8
+        assert number == signal.SIGKILL or f"8 cells, {before} measured before" in out
         if number != signal.SIGKILL:
             assert process.returncode == 130
             assert "interrupted" in err
-            assert (folder / name / "report.html").exists()
-        status, out, _ = run([*sweep, f"out={name}"])
-        assert status == 0
-        assert f"8 cells, {done} measured before" in out
-        pd.testing.assert_frame_equal(untimed(folder / name), untimed(folder / "whole"))
+            assert (folder / "broken" / "report.html").exists()
+    status, out, _ = run([*sweep, "out=broken"])
+    assert status == 0
+    assert f"8 cells, {done} measured before" in out
+    pd.testing.assert_frame_equal(untimed(folder / "broken"), untimed(folder / "whole"))
+
+
+def test_all_estimators_on_one_problem(run, folder):
+    """`all` stands for every YAML; what does not fit is skipped, nothing fails."""
+    tiny = ["latent_dim=2", "num_samples=2", "precision=0.5", "min_replicates=64", "max_replicates=64"]
+    status, _, err = run(["-m", "estimator=all", "problem=gaussian_target", *tiny, "time_budget=2", "out=o"])
+    assert status == 0, err
+    frame = load(folder / "o")
+    assert set(frame["estimator"]) == {path.stem for path in (ROOT / "conf" / "estimator").glob("*.yaml")}
+    skipped = frame.loc[frame["status"] == "skipped"].set_index("estimator")["reason"]
+    assert set(skipped.index) >= {"grep", "rsvi", "measure_valued", "score_local"}
+    assert skipped["grep"] == "needs a Gamma, Beta or Dirichlet q; this one is MultivariateNormal"
+    assert frame.loc[frame["estimator"] == "score_nvil", "tuning_evaluations"].min() >= 400 * 64 * 2
+
+
+def test_a_problem_of_one_dimension_is_one_cell(run, folder):
+    """Whatever the grid: its own size is measured, the others are skipped with the reason."""
+    tiny = ["num_samples=1", "precision=0.5", "min_replicates=64", "max_replicates=64", "time_budget=2"]
+    assert run(["estimator=reparam", "problem=eight_schools", "latent_dim=[2,8]", *tiny, "out=o"])[0] == 0
+    frame = load(folder / "o")
+    assert set(frame.loc[frame["status"] != "skipped", "latent_dim"]) == {10}
+    assert set(frame.loc[frame["status"] == "skipped", "latent_dim"]) == {2, 8}
+    assert set(frame["reason"].dropna()) >= {"eight_schools has latent_dim=10 only"}
 
 
 @pytest.mark.parametrize("estimator", ["nan", "shape", "boom"])
@@ -251,9 +277,9 @@ def test_an_option_of_a_problem_is_in_its_name_and_gives_other_numbers(run, fold
 
 
 BAD = {
-    "estimator=foo": "unknown estimator 'foo': choose from naive, reparam, score, score_loo, stl",
-    "problem=foo": "unknown problem 'foo': choose from bernoulli, linear_vae, quadratic, vae",
-    "experiment=foo": "unknown experiment 'foo': choose from optimum, smoke",
+    "estimator=foo": "unknown estimator 'foo': choose from bbvi, ",
+    "problem=foo": "unknown problem 'foo': choose from bernoulli, cost_constant, ",
+    "experiment=foo": "unknown experiment 'foo': choose from blr_breast_cancer, ",
     "-m estimator=score,foo": "unknown estimator 'foo'",
     "latent_dim=0": "latent_dim=0: it must be an integer >= 1",
     "num_samples=-1": "num_samples=-1: it must be an integer >= 1",
