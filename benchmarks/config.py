@@ -2,7 +2,7 @@
 
 import inspect
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -226,9 +226,14 @@ def _label(group: str, cfg: DictConfig, shipped: DictConfig) -> str:
 def _as_shipped() -> DictConfig:
     """The chosen estimator and problem as their YAML has them, without the overrides of this run."""
     hydra = HydraConfig.get()
-    choices = [f"{group}={hydra.runtime.choices[group]}" for group in ("estimator", "problem")]
     paths = [text for text in hydra.overrides.hydra if text.startswith("hydra.searchpath")]
-    return compose("config", [*choices, *paths])
+    return _composed(*(f"{group}={hydra.runtime.choices[group]}" for group in ("estimator", "problem")), *paths)
+
+
+@cache
+def _composed(*overrides: str) -> DictConfig:
+    """Kept, for a sweep asks for few, and each takes a tenth of a second."""
+    return compose("config", list(overrides))
 
 
 def _flat(cfg: Any, prefix: str = "") -> dict[str, Any]:
