@@ -128,18 +128,22 @@ class Counted(Wrapped):
         return self._counted(self.problem.factors, z, q, params)
 
     def _counted(self, f: Callable[..., Tensor], z: Tensor, q: Distribution, params: Tensor) -> Tensor:
-        """Passes are seen where they reach z, as those of second derivatives do; where z is no variable, at f."""
+        """A pass of the gradient is seen at f or, as those of second derivatives are, where it reaches z; once."""
         seen = z.view_as(z) if z.requires_grad else z
         y = f(seen, q, params)
         count = y.shape[: z.ndim - len(q.event_shape)].numel()
         self.evaluations += count
-        watched = seen if z.requires_grad else y
-        if watched.requires_grad:
-            watched.register_hook(lambda _: self._count_gradient(count))
-        return y
+        passes = set()
 
-    def _count_gradient(self, count: int) -> None:
-        self.gradient_evaluations += count
+        def count_pass(_: Tensor) -> None:
+            backward = torch._C._current_graph_task_id()
+            self.gradient_evaluations += count if backward not in passes else 0
+            passes.add(backward)
+
+        for watched in (seen, y):
+            if watched.requires_grad:
+                watched.register_hook(count_pass)
+        return y
 
 
 def latent_dim(problem: Problem, point: Tensor) -> int:

@@ -21,9 +21,10 @@ def crossings(frame: pd.DataFrame) -> pd.DataFrame:
 
     The log variances are interpolated by a cubic spline over the option, or over its logarithm where the values are
     spaced like a geometric series. The interval is where the 95 % interval of the curves' difference (Zou and Donner
-    2008), interpolated alike, holds zero; so the spline's own error is not in it, and exact variances give a point.
-    Only where measured values on both sides are certainly apart, the other way round, is it a crossing. A variance that
-    is zero within rounding, or does not exist, parts the curves: none is looked for across it.
+    2008), interpolated alike, holds zero, widened by how far the spline moves there if either neighbouring value is
+    left out. Only where measured values on both sides are certainly apart, the other way round, is it a crossing; two
+    between the same values are not seen. A variance that is missing, zero within rounding, or does not exist, parts the
+    curves: none is looked for across it.
 
     frame: what `benchmarks.report.load` returns. Returns one row a crossing: problem (its label without the option),
     option, the rest of the cell, group, estimator_a, estimator_b, value, value_low, value_high, and below: which of
@@ -80,7 +81,7 @@ def _pairs(part: pd.DataFrame, column: str) -> list[dict[str, object]]:
     log = geometric(part[column])
     found = []
     for a, b in combinations(sorted(lines), 2):
-        both = lines[a].add_suffix("_a").join(lines[b].add_suffix("_b"), how="inner")
+        both = lines[a].add_suffix("_a").join(lines[b].add_suffix("_b"), how="outer")
         fine = both.notna().all(axis=1)
         for _, run in both[fine].groupby((~fine).cumsum()[fine]):
             if len(run) >= FEWEST:
@@ -119,5 +120,15 @@ def _changes(x: Array, middle: Array, low: Array, high: Array) -> list[tuple[Arr
             slack = 1e-9 * (x[-1] - x[0])
             inside = roots[0][(roots[0] >= start - slack) & (roots[0] <= end + slack)]
             root = np.sort(inside)[len(inside) // 2] if len(inside) else (start + end) / 2
-            found.append((np.array([root, min(start, root), max(end, root)]), bool(before < 0)))
+            reach = _moves(x, middle, root)
+            ends = min(start, root) - reach, max(end, root) + reach
+            found.append((np.array([root, *np.clip(ends, x[x <= start].max(), x[x >= end].min())]), bool(before < 0)))
     return found
+
+
+def _moves(x: Array, y: Array, root: float) -> float:
+    """How far a root of the spline may move for the spline's own error: that of leaving out a value beside the root."""
+    after = int(np.clip(np.searchsorted(x, root), 1, len(x) - 1))
+    others = [CubicSpline(np.delete(x, i), np.delete(y, i))(root) for i in (after - 1, after)]
+    slope = CubicSpline(x, y)(root, 1)
+    return float(np.abs(others).max() / abs(slope)) if slope else np.inf

@@ -20,8 +20,9 @@ def tune(estimator: Estimator, problem: Problem, point: Tensor, num_samples: int
 
     An estimator is tuned if it is a module or has modules among its options. One call on a full chunk in training mode
     lets them size themselves and remember the past; then what has parameters takes STEPS steps of Adam, with ROWS
-    estimates each, to minimise E|g|^2: the least variance, as the mean does not depend on them. In the end all is
-    frozen. An estimator with parameters takes `create_graph`, so that its estimate can be differentiated.
+    estimates each, to minimise their variance: E|g|^2 has the same minimum, as the mean does not depend on them, but
+    where the mean is large its noise drowns the rest. In the end all is frozen. An estimator with parameters takes
+    `create_graph`, so that its estimate can be differentiated.
     """
     if not list(modules_of(estimator)):
         return estimator, 0.0
@@ -51,12 +52,12 @@ def modules_of(estimator: object) -> Iterator[nn.Module]:
 def _descend(
     estimator: Estimator, problem: Problem, params: Tensor, num_samples: int, parameters: list[nn.Parameter]
 ) -> None:
-    """Adam on the mean square of the estimate, with a learning rate that falls to zero."""
+    """Adam on the variance of the estimate, with a learning rate that falls to zero."""
     adam = torch.optim.Adam(parameters, lr=LEARNING_RATE)
     schedule = torch.optim.lr_scheduler.LinearLR(adam, 1.0, 0.0, STEPS)
     for _ in range(STEPS):
         g = estimator(problem, params, num_samples=num_samples, create_graph=True)
-        loss = g.square().sum(-1).mean()
+        loss = g.var(0).sum()
         for parameter, slope in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
             parameter.grad = slope
         adam.step()

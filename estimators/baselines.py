@@ -25,8 +25,9 @@ def leave_one_out(f: Tensor, *_: object) -> Tensor:
 
         b_s = 1/(S-1) sum_{t != s} f_t
 
-    Unbiased for independent draws, since b_s does not depend on z_s. It is the gradient of half the sample variance of
-    f, with log q in f (VarGrad, Richter et al. 2020). f: (S, R, ...). Raises Unsupported for S = 1.
+    Unbiased for independent draws, since b_s does not depend on z_s. With f = log p - log q, the score term is minus
+    the gradient of half the sample variance of f (VarGrad, Richter et al. 2020). f: (S, R, ...). Raises Unsupported
+    for S = 1.
     """
     n = f.shape[0]
     if n < 2:
@@ -61,19 +62,22 @@ class Running(nn.Module):
 
     def forward(self, f: Tensor) -> tuple[Tensor, Tensor]:
         """Of the past only: f, (S, R), is taken in afterwards, in training mode. 0 and 1 before anything is known."""
+        dtype = f.dtype
         weight, one, two = self.sums.clone()
         mean = one / weight.clamp(min=1e-9)
         spread = (two / weight.clamp(min=1e-9) - mean.square()).clamp(min=0).sqrt() if weight > 0 else weight + 1
         if self.training:
-            new = torch.stack([torch.ones_like(f), f, f.square()]).detach().flatten(1).mean(1).to(self.sums)
+            f = f.detach().to(self.sums)
+            new = torch.stack([torch.ones_like(f), f, f.square()]).flatten(1).mean(1)
             self.sums.mul_(self.decay).add_((1 - self.decay) * new)
-        return mean.to(f), spread.to(f)
+        return mean.to(dtype), spread.to(dtype)
 
 
 class RunningMean(nn.Module):
     """Exponential moving average of past costs (Williams 1992): unbiased, since it does not see the draws it serves.
 
-    decay: see Running; 0.9 by default, as in mc_gradients.
+    decay: see Running. In a measured cell the past is one chunk of estimates at the same point, so that the mean is
+    that of thousands of draws, whatever the decay.
     """
 
     def __init__(self, decay: float = 0.9) -> None:

@@ -2,30 +2,33 @@
 
 import torch
 from torch import Tensor
-from torch.distributions import Dirichlet, Distribution, Independent, MultivariateNormal, VonMises
+from torch.distributions import Dirichlet, Distribution, Independent, MixtureSameFamily, MultivariateNormal, VonMises
 
 from estimators.core import Unsupported, base_of
 
 
 def slope(f: Tensor, z: Tensor, create_graph: bool = False) -> Tensor:
     """Gradient of f, (S, R), in z, (S, R, ...), flattened to (S, R, E); zero where f does not depend on z."""
+    return slopes(f, z, z, create_graph)[0]
+
+
+def slopes(f: Tensor, z: Tensor, params: Tensor, create_graph: bool = False) -> tuple[Tensor, Tensor]:
+    """Gradient of f in z, (S, R, E), and the sample mean of that in params, z held, (R, P), in one pass."""
     if not f.requires_grad:
-        return torch.zeros_like(z).flatten(2)
-    (g,) = torch.autograd.grad(
-        f.sum(), z, retain_graph=True, create_graph=create_graph, allow_unused=True, materialize_grads=True
+        return torch.zeros_like(z).flatten(2), torch.zeros_like(params)
+    in_z, in_params = torch.autograd.grad(
+        f.sum(), (z, params), retain_graph=True, create_graph=create_graph, allow_unused=True, materialize_grads=True
     )
-    return g.flatten(2)
+    return in_z.flatten(2), in_params.detach() / len(f)
 
 
-def curvature(f: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
-    """Gradient (S, R, E) and Hessian (S, R, E, E) of f in z: E Hessian-vector products."""
-    g = slope(f, z, create_graph=True)
-    rows = [slope(g[..., i], z) for i in range(g.shape[-1])]
-    return g.detach(), torch.stack(rows, -2)
+def hessian(g: Tensor, z: Tensor) -> Tensor:
+    """Hessian in z, (S, R, E, E), from the gradient g, (S, R, E), that was made with create_graph: E products."""
+    return torch.stack([slope(g[..., i], z) for i in range(g.shape[-1])], -2)
 
 
 def covariance(q: Distribution) -> Tensor:
-    """Covariance of a draw, (R, E, E), differentiable in q's parameters. Raises Unsupported where it is not known."""
+    """Covariance of a draw, (R, E, E), differentiable in q's parameters. Raises Unsupported for other families."""
     base = base_of(q)
     if isinstance(base, MultivariateNormal):
         return base.covariance_matrix
@@ -34,6 +37,11 @@ def covariance(q: Distribution) -> Tensor:
         return (torch.diag_embed(mean) - mean[..., None] * mean[..., None, :]) / (
             1 + base.concentration.sum(-1)[..., None, None]
         )
+    if isinstance(base, MixtureSameFamily) and isinstance(base.component_distribution, Independent):
+        weight, parts, mean = base.mixture_distribution.probs, base.component_distribution, base.mean
+        within = torch.einsum("rk,rkd->rd", weight, parts.variance)
+        between = torch.einsum("rk,rkd,rke->rde", weight, *[parts.mean - mean[:, None]] * 2)
+        return torch.diag_embed(within) + between
     if isinstance(q, Independent) and not isinstance(base, VonMises):
         return torch.diag_embed(q.variance.flatten(1))
-    raise Unsupported(f"needs the mean and covariance of q; torch has none for {type(base).__name__}")
+    raise Unsupported(f"needs the mean and covariance of q; none is implemented for {type(base).__name__}")

@@ -54,8 +54,8 @@ def rejection(concentration: Tensor, num_samples: int, boost: int = 1) -> tuple[
     x = d * root**3
     log_density = _log_density(x.log(), a) + (d.sqrt() * root.square()).log()
     for i in range(boost):
-        x = x * torch.rand_like(x) ** (1 / (concentration + i))
-    return x, log_density
+        x = x * (1 - torch.rand_like(x)) ** (1 / (concentration + i))
+    return x.clamp(min=torch.finfo(x.dtype).tiny), log_density
 
 
 def _standard_gamma(concentration: Tensor, num_samples: int) -> Tensor:

@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.distributions import Independent, MultivariateNormal, Normal
 
 from estimators.core import Problem, Unsupported, base_of, grad
-from estimators.derivatives import covariance, curvature, slope
+from estimators.derivatives import covariance, hessian, slopes
 
 
 def bonnet_price(problem: Problem, params: Tensor, num_samples: int = 1) -> Tensor:
@@ -22,8 +22,8 @@ def bonnet_price(problem: Problem, params: Tensor, num_samples: int = 1) -> Tens
         raise Unsupported(f"bonnet_price needs a Gaussian q; this one is {type(base_of(q)).__name__}")
     z = q.sample((num_samples,)).requires_grad_()
     f = problem.f(z, q, params)
-    g, hessian = curvature(f, z)
-    return grad(q.mean.flatten(1), params, g) + grad(covariance(q), params, hessian / 2) + grad(f, params)
+    u, explicit = slopes(f, z, params, create_graph=True)
+    return grad(q.mean.flatten(1), params, u) + grad(covariance(q), params, hessian(u, z) / 2) + explicit
 
 
 def optimal_transport(problem: Problem, params: Tensor, num_samples: int = 1) -> Tensor:
@@ -43,9 +43,9 @@ def optimal_transport(problem: Problem, params: Tensor, num_samples: int = 1) ->
         )
     z = q.sample((num_samples,)).requires_grad_()
     f = problem.f(z, q, params)
-    u, v = slope(f, z), (z - q.loc).detach()
+    (u, explicit), v = slopes(f, z, params), (z - q.loc).detach()
     values, axes = torch.linalg.eigh(q.covariance_matrix.detach())
     u_, v_ = (torch.einsum("rij,sri->srj", axes, x) for x in (u, v))
     middle = (u_[..., None] * v_[..., None, :] + v_[..., None] * u_[..., None, :]) / 2
     x = axes @ (middle / (values[..., None] + values[..., None, :])) @ axes.mT
-    return grad(q.loc, params, u) + grad(q.covariance_matrix, params, x) + grad(f, params)
+    return grad(q.loc, params, u) + grad(q.covariance_matrix, params, x) + explicit

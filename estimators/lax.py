@@ -11,10 +11,10 @@ from estimators.samplers import iid
 
 
 def _features(q: Distribution, z: Tensor) -> Tensor:
-    """What the network sees of a draw: its coordinates, or a point on the circle, for c must be continuous there."""
+    """What the network sees of a draw: standardised coordinates, or points on the circle, where c is continuous."""
     if isinstance(base_of(q), VonMises):
-        z = torch.cat([z.cos(), z.sin()], -1)
-    return z.flatten(2)
+        return torch.cat([z.cos(), z.sin()], -1).flatten(2)
+    return ((z - q.mean.detach()) / q.stddev.detach()).flatten(2)
 
 
 class LAX(nn.Module):

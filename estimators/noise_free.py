@@ -1,7 +1,5 @@
 """Gradients without noise: by the exact objective, and by the exact sum over a rule's nodes or a finite support."""
 
-import math
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -11,6 +9,7 @@ from estimators.core import Problem, Unsupported, base_of, grad
 
 MOST_NODES = 2**14
 GAUSS_HERMITE = 128
+FEWEST_NODES = 16
 
 
 def exact(problem: Problem, params: Tensor, num_samples: int = 1) -> Tensor:
@@ -37,17 +36,18 @@ def quadrature(problem: Problem, params: Tensor, num_samples: int = 1) -> Tensor
     return grad(q.log_prob(z), params, weights * f) + grad(f, params, weights)
 
 
-def nodes(q: Distribution) -> tuple[Tensor, Tensor]:
+def nodes(q: Distribution, most: int = GAUSS_HERMITE) -> tuple[Tensor, Tensor]:
     """Nodes (K, R, ...) and weights (K,) that stand for all draws of q, whose rows are alike.
 
-    Raises Unsupported for a q other than independent Gaussians or Bernoullis, and for more than 2^14 nodes.
+    A Gaussian coordinate has `most` nodes, or as many as fit in 2^14 together. Raises Unsupported for a q other than
+    independent Gaussians or Bernoullis, and where each coordinate would get fewer than 16, or a coin not both sides.
     """
     base = base_of(q)
     size = q.event_shape.numel()
     if not (isinstance(q, Independent) and isinstance(base, Normal | Bernoulli)):
         raise Unsupported(f"quadrature needs an independent Gaussian or Bernoulli q; this one is {type(base).__name__}")
-    each = max(GAUSS_HERMITE >> 3 * (size - 1), 16) if isinstance(base, Normal) else 2
-    if size * math.log2(each) > math.log2(MOST_NODES):
+    each = min(most, int(MOST_NODES ** (1 / size) + 1e-9)) if isinstance(base, Normal) else 2
+    if each < FEWEST_NODES if isinstance(base, Normal) else 2**size > MOST_NODES:
         raise Unsupported(f"quadrature of {size} coordinates needs more than {MOST_NODES} nodes")
     rule = np.polynomial.hermite_e.hermegauss(each) if isinstance(base, Normal) else (np.arange(2.0), np.ones(2))
     points, weights = (_product(torch.as_tensor(x, device=q.mean.device), size) for x in rule)

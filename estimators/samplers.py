@@ -75,4 +75,6 @@ def inverse_cdf(q: Distribution, u: Tensor) -> Tensor:
     try:
         return base.icdf(u).to(dtype)
     except NotImplementedError as error:
-        raise Unsupported(f"needs an inverse distribution function; {type(base).__name__} has none") from error
+        raise Unsupported(
+            f"needs an inverse distribution function; torch has none for {type(base).__name__}"
+        ) from error

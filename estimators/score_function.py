@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from torch import Tensor
 from torch.distributions import (
+    Bernoulli,
     Beta,
     Dirichlet,
     Distribution,
@@ -15,7 +16,7 @@ from torch.distributions import (
     VonMises,
 )
 
-from estimators.baselines import zero
+from estimators.baselines import leave_one_out, zero
 from estimators.core import Problem, Unsupported, base_of, grad
 from estimators.samplers import iid
 
@@ -36,18 +37,34 @@ def score(
         grad E_q[f] = E_q[(f - b) grad log q] + E_q[grad f]
 
     The second term is f's explicit dependence on params (a decoder, or log q inside an ELBO).
-    Unbiased for any q with a differentiable density and any b that does not depend on its own draw.
+    Unbiased for any q with a differentiable density and any b that is independent of its own draw.
 
     params: (R, P); baseline: costs (S, R), problem, params -> what is subtracted from the costs; sampler: (q, S) ->
-    draws; create_graph: whether the result can be differentiated again, to train the baseline. Returns (R, P).
+    draws; create_graph: whether the result can be differentiated again, to train the baseline. Returns (R, P). Raises
+    Unsupported for a leave-one-out baseline whose draws depend on each other.
     """
+    check_independence(baseline, sampler)
     q = problem.q(params)
     z = sampler(q, num_samples).detach()
     f = problem.f(z, q, params)
     return grad(q.log_prob(z), params, f - baseline(f, problem, params), create_graph) + grad(f, params)
 
 
-def score_local(problem: Problem, params: Tensor, num_samples: int = 1, baseline: Baseline = zero) -> Tensor:
+def check_independence(baseline: Baseline, sampler: Sampler) -> None:
+    """Raise Unsupported for a leave-one-out baseline whose draws depend on each other: it would be biased."""
+    of_the_others, placed = (getattr(part, "func", part) for part in (baseline, sampler))
+    if of_the_others is leave_one_out and placed is not iid:
+        raise Unsupported(f"leave_one_out needs independent draws; those of {placed.__name__} are not")
+
+
+def score_local(
+    problem: Problem,
+    params: Tensor,
+    num_samples: int = 1,
+    baseline: Baseline = zero,
+    sampler: Sampler = iid,
+    create_graph: bool = False,
+) -> Tensor:
     """Score function, Rao-Blackwellised by blocks of a mean-field q (Ranganath et al. 2014).
 
         E_q[sum_i (f_i - b_i) grad log q_i] + E_q[grad f],    f = sum_i f_i(z_i), q = prod_i q_i
@@ -55,13 +72,15 @@ def score_local(problem: Problem, params: Tensor, num_samples: int = 1, baseline
     Each block's score meets the one term of f that needs it: its variance per block does not grow with the others'.
     Unbiased as `score` is.
 
-    params: (R, P); baseline: terms (S, R, ...) -> what is subtracted from them. Returns (R, P). Raises Unsupported
-    where f or q does not factorise.
+    params: (R, P); baseline: terms (S, R, ...) -> what is subtracted from them; sampler, create_graph: as in `score`.
+    Returns (R, P). Raises Unsupported where f or q does not factorise.
     """
+    check_independence(baseline, sampler)
     q = problem.q(params)
-    z = q.sample((num_samples,))
+    z = sampler(q, num_samples).detach()
     f = problem.factors(z, q, params)
-    return grad(log_prob_of_blocks(q, z, f.ndim), params, f - baseline(f, problem, params)) + grad(f, params)
+    log_prob = log_prob_of_blocks(q, z, f.ndim)
+    return grad(log_prob, params, f - baseline(f, problem, params), create_graph) + grad(f, params)
 
 
 def log_prob_of_blocks(q: Distribution, z: Tensor, ndim: int) -> Tensor:
@@ -79,7 +98,7 @@ def score_overdispersed(problem: Problem, params: Tensor, num_samples: int = 1, 
 
     Unbiased. The weights' variance grows exponentially with the dimension of z.
 
-    params: (R, P). Returns (R, P). Raises Unsupported for a q whose power is no distribution of its own kind.
+    params: (R, P). Returns (R, P). Raises Unsupported for a q whose power is not implemented.
     """
     q = problem.q(params)
     r = power(q, 1 / dispersion)
@@ -90,7 +109,7 @@ def score_overdispersed(problem: Problem, params: Tensor, num_samples: int = 1, 
 
 
 def power(q: Distribution, t: float) -> Distribution:
-    """The distribution proportional to q^t. Raises Unsupported for families that are not closed under powers."""
+    """The distribution proportional to q^t. Raises Unsupported for families not listed here."""
     base: Distribution = base_of(q)
     match base:
         case Normal():
@@ -107,8 +126,10 @@ def power(q: Distribution, t: float) -> Distribution:
             base = Dirichlet(t * (base.concentration - 1) + 1, validate_args=False)
         case VonMises():
             base = VonMises(base.loc, t * base.concentration, validate_args=False)
+        case Bernoulli():
+            base = Bernoulli(logits=t * base.logits, validate_args=False)
         case _:
-            raise Unsupported(f"no overdispersed proposal for {type(base).__name__}")
+            raise Unsupported(f"no overdispersed proposal is implemented for {type(base).__name__}")
     return Independent(base, q.reinterpreted_batch_ndims, validate_args=False) if isinstance(q, Independent) else base
 
 

@@ -10,7 +10,7 @@ from torch.nn.parameter import UninitializedParameter
 
 from estimators.baselines import Running
 from estimators.core import Problem
-from estimators.derivatives import covariance, curvature
+from estimators.derivatives import covariance, hessian, slope
 
 
 class Surrogate(NamedTuple):
@@ -35,8 +35,8 @@ def taylor(problem: Problem, params: Tensor) -> Surrogate:
     frozen = problem.q(params.detach())
     centre = q.mean.detach()[None].requires_grad_()
     f = problem.f(centre, frozen, params.detach())
-    linear, quadratic = curvature(f, centre)
-    return _quadratic(q, f.detach()[0], linear[0], quadratic[0])
+    linear = slope(f, centre, create_graph=True)
+    return _quadratic(q, f.detach()[0], linear.detach()[0], hessian(linear, centre)[0])
 
 
 class LearnedQuadratic(nn.Module):

@@ -22,8 +22,8 @@ def measure_valued(problem: Problem, params: Tensor, num_samples: int = 1, coupl
     theta_i a parameter of that coordinate. Unbiased for any f. Costs two evaluations of f for each theta_i and draw,
     and one for the second term where f itself has params.
 
-    params: (R, P); coupled: draw both parts from common noise. Returns (R, P). Raises Unsupported for a q without known
-    parts.
+    params: (R, P); coupled: draw both parts from common noise. Returns (R, P). Raises Unsupported for a q whose
+    parts are not implemented.
     """
     q = problem.q(params)
     z = q.sample((num_samples,))
@@ -68,10 +68,10 @@ def weak_derivatives(q: Distribution) -> list[tuple[Tensor, Tensor, Pair]]:
         case Gamma() if not base.concentration.requires_grad:
             return [(base.rate, base.concentration / base.rate.detach(), partial(_erlang, base))]
         case Gamma():
-            raise Unsupported("no measure-valued derivative is known for the concentration of Gamma")
+            raise Unsupported("no measure-valued derivative is implemented for the concentration of Gamma")
         case Bernoulli():
             return [(base.probs, torch.ones_like(base.probs), partial(_both, base))]
-    raise Unsupported(f"no measure-valued derivative is known for {type(base).__name__}")
+    raise Unsupported(f"no measure-valued derivative is implemented for {type(base).__name__}")
 
 
 def _rayleigh(q: Normal, n: int) -> tuple[Tensor, Tensor]:

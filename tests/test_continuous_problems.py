@@ -9,7 +9,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from scipy import stats
+from scipy import special, stats
 from scipy.integrate import quad
 from torch.distributions import (
     Dirichlet,
@@ -23,6 +23,7 @@ from torch.distributions import (
 )
 
 from benchmarks.engine import leaf
+from benchmarks.problems.closed_forms import bessel_ratio
 from benchmarks.problems.conjugate import DirichletMultinomial, GammaPoisson, VonMisesTarget, pixel_rows
 from benchmarks.problems.costs import COSTS
 from benchmarks.problems.eight_schools import EFFECTS, ERRORS, EightSchools
@@ -403,8 +404,6 @@ def test_single_precision_will_do(name):
         (lambda: GaussianCost(2, "heavy", k=0.5), "k=0.5: the mean of the heavy cost is not finite"),
         (lambda: Moments(2, "cauchy"), "family=cauchy: choose from normal, multivariate_normal"),
         (lambda: Moments(2, "normal", power=0), "power=0: it must be at least 1"),
-        (lambda: Moments(1, "dirichlet"), "latent_dim=1: it must be at least 2"),
-        (lambda: DirichletMultinomial(1), "latent_dim=1: it must be at least 2"),
         (lambda: GammaPoisson(0), "latent_dim=0"),
         (lambda: VonMisesTarget(0), "latent_dim=0"),
         (lambda: GaussianTarget(0), "latent_dim=0"),
@@ -413,9 +412,35 @@ def test_single_precision_will_do(name):
         (lambda: LogisticRegression(0), "batch_size=0: choose from 1 to 569"),
         (lambda: LogisticRegression(570), "batch_size=570"),
         (lambda: LogisticRegression(kl="exact"), "choose from analytic, mc"),
-        (lambda: Funnel(1), "latent_dim=1: it must be at least 2"),
     ],
 )
 def test_bad_input_is_refused_with_what_is_allowed(make, said):
     with pytest.raises(ValueError, match=said):
         make()
+
+
+@pytest.mark.parametrize("make", [lambda: Moments(1, "dirichlet"), lambda: DirichletMultinomial(1), lambda: Funnel(1)])
+def test_a_size_that_a_problem_does_not_have_is_unsupported(make):
+    """So that a grid skips it, and goes on."""
+    with pytest.raises(Unsupported, match="latent_dim >= 2"):
+        make()
+
+
+def test_data_end_somewhere():
+    with pytest.raises(Unsupported, match="data for latent_dim <= 14376 only"):
+        DirichletMultinomial(20_000)
+
+
+@pytest.mark.parametrize("order", [1, 3, 8, 20])
+@pytest.mark.parametrize("concentration", [0.05, 1.3, 40.0, 5000.0])
+def test_bessel_ratios_are_scipys_and_their_slopes(order, concentration):
+    x = torch.tensor([concentration], requires_grad=True)
+    ratio = bessel_ratio(x, order)
+
+    def expected(c):
+        return special.ive(order, c) / special.ive(0, c)
+
+    assert ratio.item() == pytest.approx(expected(concentration), rel=1e-9, abs=1e-15)
+    step = 1e-4 * concentration
+    slope = (expected(concentration + step) - expected(concentration - step)) / (2 * step)
+    assert torch.autograd.grad(ratio.sum(), x)[0].item() == pytest.approx(slope, rel=1e-5, abs=1e-12)

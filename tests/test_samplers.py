@@ -28,7 +28,7 @@ def uniform(z):
 @pytest.mark.parametrize("sampler", [iid, *PLACED])
 @pytest.mark.parametrize("size", [1, 3])
 def test_each_draw_follows_q(sampler, size):
-    """Kolmogorov-Smirnov over 4,000 rows of one draw of four: false alarms 1e-4 a test, 24 tests; finds 3.5 %."""
+    """Kolmogorov-Smirnov over 4,000 rows of one draw of four: false alarms 1e-4 each of 32; finds 4.5 % in 90 %."""
     z = sampler(standard(4000, size), 4)
     assert z.shape == (4, 4000, size)
     for s in (0, 3):
@@ -106,7 +106,7 @@ def test_what_does_not_fit_is_refused_with_a_reason():
     with pytest.raises(Unsupported, match="even num_samples"):
         antithetic(standard(2, 1), 3)
     ones = torch.ones(2, 1)
-    with pytest.raises(Unsupported, match="Gamma has none"):
+    with pytest.raises(Unsupported, match="torch has none for Gamma"):
         sobol(Independent(Gamma(ones, ones), 1), 2)
     with pytest.raises(Unsupported, match="dimensions at most"):
         sobol(standard(1, 30_000), 2)

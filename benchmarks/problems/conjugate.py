@@ -8,10 +8,12 @@ from torch import Tensor, nn
 from torch.distributions import Dirichlet, Distribution, Gamma, Independent, VonMises, kl_divergence
 
 from benchmarks.problems.closed_forms import bessel_ratio, log_bessel
-from benchmarks.problems.parts import check_at_least, check_bounds, digits, slices
+from benchmarks.problems.parts import check_bounds, check_dimension, digits, slices
 from benchmarks.problems.target import Target
+from estimators.core import Unsupported
 
 PIXELS = 8
+ROWS = 1797 * PIXELS
 GREY_LEVELS = 16
 
 
@@ -38,7 +40,7 @@ class Conjugate(Target):
     def factors(self, z: Tensor, q: Distribution, params: Tensor) -> Tensor:
         posterior = self.q(self.posterior[None])
         if not (isinstance(q, Independent) and isinstance(posterior, Independent)):
-            return super().factors(z, q, params)
+            raise Unsupported(f"a {type(q).__name__} q does not factorise over z")
         return self.log_evidence + posterior.base_dist.log_prob(z) - q.base_dist.log_prob(z)
 
     def value(self, params: Tensor) -> Tensor:
@@ -65,7 +67,7 @@ class GammaPoisson(Conjugate):
     concentration, rate = 2.0, 0.5
 
     def __init__(self, latent_dim: int) -> None:
-        check_bounds(latent_dim=latent_dim)
+        check_dimension(latent_dim, most=ROWS)
         counts = pixel_rows(latent_dim)
         a, b = (torch.full((latent_dim,), p, dtype=torch.float64) for p in (self.concentration, self.rate))
         a_after, b_after = a + counts.sum(1), b + PIXELS
@@ -93,11 +95,11 @@ class DirichletMultinomial(Conjugate):
         latent_dim: D.
 
     Raises:
-        ValueError: latent_dim < 2, or more than there are rows of pixels.
+        Unsupported: latent_dim = 1, or more than there are rows of pixels. ValueError: latent_dim < 1.
     """
 
     def __init__(self, latent_dim: int) -> None:
-        check_at_least(2, latent_dim=latent_dim)
+        check_dimension(latent_dim, least=2, most=ROWS)
         prior = torch.ones(latent_dim, dtype=torch.float64)
         after = prior + pixel_rows(latent_dim).sum(1)
         super().__init__(after.log(), _log_beta(after) - _log_beta(prior))

@@ -33,7 +33,7 @@ from benchmarks.problems.closed_forms import (
     student_moment,
 )
 from benchmarks.problems.gaussian import pack, unpack
-from benchmarks.problems.parts import check_at_least, diagonal_normal
+from benchmarks.problems.parts import check_dimension, diagonal_normal
 
 COMPONENTS = 3
 CONCENTRATION = 2.0
@@ -94,7 +94,7 @@ def _beta_moment(v: Params, p: int) -> Tensor:
 
 
 def _dirichlet_init(latent_dim: int) -> Params:
-    check_at_least(2, latent_dim=latent_dim)
+    check_dimension(latent_dim, least=2)
     return _ramps(log_concentration=(0.0, 1.2))(latent_dim)
 
 

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from benchmarks.problems.parts import check_at_least
+from benchmarks.problems.parts import check_dimension
 from benchmarks.problems.target import MeanField
 
 SPREAD = 3.0
@@ -24,11 +24,11 @@ class Funnel(MeanField):
         latent_dim: D.
 
     Raises:
-        ValueError: latent_dim < 2.
+        Unsupported: latent_dim = 1. ValueError: latent_dim < 1.
     """
 
     def __init__(self, latent_dim: int) -> None:
-        check_at_least(2, latent_dim=latent_dim)
+        check_dimension(latent_dim, least=2)
         super().__init__(latent_dim, loc=1.0, log_scale=-1.0)
 
     def log_density(self, z: Tensor) -> Tensor:

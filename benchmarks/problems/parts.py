@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.distributions import Independent, Normal
 
+from estimators.core import Unsupported
+
 Shapes = Mapping[str, Sequence[int]]
 
 STEPS = {"init": 0.0, "near": 0.9, "optimum": 1.0}
@@ -25,6 +27,15 @@ def check_at_least(lowest: float, **values: float) -> None:
     for name, value in values.items():
         if not value >= lowest:
             raise ValueError(f"{name}={value}: it must be at least {lowest}")
+
+
+def check_dimension(latent_dim: int, least: int = 1, most: int | None = None) -> None:
+    """Raise ValueError for a latent_dim below 1, and Unsupported for one that the problem does not have."""
+    check_at_least(1, latent_dim=latent_dim)
+    if latent_dim < least:
+        raise Unsupported(f"the problem needs latent_dim >= {least}")
+    if most is not None and latent_dim > most:
+        raise Unsupported(f"the problem has data for latent_dim <= {most} only")
 
 
 def check_choice(allowed: Iterable[str], **choices: str) -> None:
