@@ -333,7 +333,14 @@ def test_cuda_is_refused_where_there_is_none(run, folder):
 def test_help_explains_itself(run, folder):
     status, out, _ = run(["--help"])
     assert status == 0
-    for said in ("estimator: naive, reparam, score, score_loo, stl", "latent_dim", "time_budget", "Exit status"):
+    for said in (
+        "estimator: bbvi, ",
+        " score_loo, ",
+        "experiment=mohamed_fig3",
+        "latent_dim",
+        "time_budget",
+        "Exit status",
+    ):
         assert said in out
     assert run(["--cfg", "job"])[0] == 0
     assert sorted(path.name for path in folder.iterdir()) == ["mine.py"]

@@ -6,7 +6,8 @@ from torch.utils.benchmark import Timer
 
 from benchmarks.engine import chunk_rows, leaf
 from benchmarks.problems.quadratic import Quadratic
-from tests.cases import ESTIMATORS
+from estimators.core import Unsupported
+from tests.cases import ESTIMATORS, ready
 
 LATENT_DIM, NUM_SAMPLES = 64, 16
 
@@ -17,7 +18,11 @@ def test_throughput(benchmark, name):
     point = problem.at("init")
     rows = chunk_rows(problem, point, NUM_SAMPLES)
     params = leaf(point, rows)
-    gradient = benchmark(ESTIMATORS[name], problem, params, num_samples=NUM_SAMPLES)
+    try:
+        estimator = ready(ESTIMATORS[name], problem, point)
+    except Unsupported as reason:
+        pytest.skip(str(reason))
+    gradient = benchmark(estimator, problem, params, num_samples=NUM_SAMPLES)
     assert gradient.shape == (rows, 2 * LATENT_DIM)
     if benchmark.enabled:
         draw = "torch.randn(shape, dtype=torch.float32)"
