@@ -23,7 +23,7 @@ from benchmarks.overtaking import geometric, zero
 
 LABELS = plots.LABELS | {
     "work_variance": "variance × evaluations",
-    "variance/latent_dim": "variance a parameter of a group",
+    "variance/latent_dim": "total variance / $D$",
     "variance/gradient_norm": "variance / norm of the gradient",
     "bias/gradient_norm": "bias / norm of the exact gradient",
 }

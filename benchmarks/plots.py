@@ -17,7 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, NullLocator
 
-from benchmarks import comparisons, store
+from benchmarks import comparisons, overtaking, store
 
 LABELS = {
     "latent_dim": "latent dimension $D$",
@@ -27,7 +27,6 @@ LABELS = {
     "work_variance_time": "variance × seconds",
 }
 SYMBOLS = {"latent_dim": "$D$", "num_samples": "$S$"}
-ROUNDED = 1e3
 PANEL = (2.9, 2.5)
 STYLE: Any = {
     "font.size": 8,
@@ -79,7 +78,7 @@ def scaling(frame: pd.DataFrame, ax: Axes, looks: Looks, x: str, y: str) -> Axes
         error = max(most - exponent, exponent - least)
         label = f"{name}, {SYMBOLS[x]}$^{{{exponent:.2f}}}$" if np.isfinite(exponent) else name
         label += f" ± {error:.2g}" if error >= 0.005 else ""
-        label += " (0 within rounding)" if ((low <= 0) & (high > ROUNDED * rows[y])).all() else ""
+        label += " (0 within rounding)" if overtaking.zero(rows, y).all() else ""
         ax.plot(rows[x], rows[y], lw=1.2, label=label, **look)
         ax.fill_between(rows[x], low, high, color=look["color"], alpha=0.25, lw=0)
     ax.set_xscale("log", base=2)

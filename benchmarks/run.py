@@ -103,12 +103,14 @@ def execute(arguments: list[str], stop: threading.Event) -> int:
     command = ["benchmarks/run.py", *arguments]
     store.begin(out, list(jobs), command, figures_of(jobs), options_of(jobs))
     cells = [(job, key) for job in jobs.values() for key, _, _ in sweep.cells(job)]
-    print(f"{len(cells)} cells, {sum(sweep.finished(*cell) for cell in cells)} measured before; results in {out}")
+    done = sum(sweep.finished(*cell) for cell in cells)
+    print(f"{len(cells)} cells, {done} measured before; results in {out}")
 
     def measure(cfg: DictConfig) -> None:
-        done = sum(sweep.finished(*cell) for cell in cells)
+        nonlocal done
         with tqdm(total=len(cells), initial=done, unit="cell", disable=None) as bar:
             sweep.run(jobs[text_of(cfg)], bar, stop)
+            done = int(bar.n)
 
     status = 0
     try:

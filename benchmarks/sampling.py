@@ -68,7 +68,7 @@ class Run:
         if shape >= NO_VARIANCE and not self.settled[name]:
             return f"the variance does not exist: the tail's shape k is >= {shape:.2f}"
         if shape >= NO_RATE:
-            return f"the variance exists, but no interval at the usual rate does: the tail's shape k is >= {shape:.2f}"
+            return f"as far as the tail tells, no interval at the usual rate exists: its shape k is >= {shape:.2f}"
         missed = []
         if standing.width > target.precision:
             missed.append(f"interval's relative half-width is {standing.width:.3g}, not {target.precision:g}")

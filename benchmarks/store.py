@@ -121,9 +121,9 @@ def begin(
         write_atomically(folder / "configs" / f"{content_key(text)[:12]}.yaml", text.encode())
 
 
-def about(folder: Path) -> dict[str, Any]:
+def about(folder: str | Path) -> dict[str, Any]:
     """What `begin` wrote; nothing if it did not."""
-    path = folder / "gradiometer.json"
+    path = Path(folder) / "gradiometer.json"
     return json.loads(path.read_text()) if path.exists() else {}
 
 

@@ -399,6 +399,7 @@ def test_single_precision_will_do(name):
     ("make", "said"),
     [
         (lambda: GaussianCost(0, "cosine"), "latent_dim=0"),
+        (lambda: Moments(2, "normal", power=2.5), "power=2.5: it must be an integer"),
         (lambda: GaussianCost(2, "sine"), "cost=sine: choose from quadratic, exponential, cosine"),
         (lambda: GaussianCost(2, "cosine", combine="mean"), "combine=mean: choose from sum, separable, joint"),
         (lambda: GaussianCost(2, "heavy", k=0.5), "k=0.5: the mean of the heavy cost is not finite"),

@@ -41,6 +41,8 @@ class Moments(Problem):
     def __init__(self, latent_dim: int, family: str, power: int = 2, product: bool = False) -> None:
         super().__init__()
         check_bounds(latent_dim=latent_dim, power=power)
+        if power != int(power):
+            raise ValueError(f"power={power}: it must be an integer")
         check_choice(FAMILIES, family=family)
         self.family, self.power, self.product = FAMILIES[family], power, product
         init = self.family.init(latent_dim)
