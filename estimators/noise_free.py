@@ -49,13 +49,21 @@ def nodes(q: Distribution, most: int = GAUSS_HERMITE) -> tuple[Tensor, Tensor]:
     each = min(most, int(MOST_NODES ** (1 / size) + 1e-9)) if isinstance(base, Normal) else 2
     if each < FEWEST_NODES if isinstance(base, Normal) else 2**size > MOST_NODES:
         raise Unsupported(f"quadrature of {size} coordinates needs more than {MOST_NODES} nodes")
-    rule = np.polynomial.hermite_e.hermegauss(each) if isinstance(base, Normal) else (np.arange(2.0), np.ones(2))
+    rule = _gauss_hermite(each) if isinstance(base, Normal) else (np.arange(2.0), np.ones(2))
     points, weights = (_product(torch.as_tensor(x, device=q.mean.device), size) for x in rule)
     points = points.reshape(-1, 1, *q.event_shape).to(q.mean.dtype)
     if isinstance(base, Normal):
         return (base.loc + base.scale * points).detach(), weights.prod(-1) / weights.prod(-1).sum()
     z = points.expand(-1, *q.batch_shape, *q.event_shape)
     return z, q.log_prob(z)[:, 0].exp().detach()
+
+
+def _gauss_hermite(count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Nodes and weights for a standard normal, without those of no weight, where f may overflow."""
+    x, weights = np.polynomial.hermite_e.hermegauss(count)
+    weights = weights / weights.sum()
+    kept = weights > np.finfo(float).eps ** 2
+    return x[kept], weights[kept]
 
 
 def _product(x: Tensor, size: int) -> Tensor:
