@@ -27,6 +27,11 @@ def hessian(g: Tensor, z: Tensor) -> Tensor:
     return torch.stack([slope(g[..., i], z) for i in range(g.shape[-1])], -2)
 
 
+def hessian_diagonal(g: Tensor, z: Tensor) -> Tensor:
+    """Diagonal of the Hessian, (S, R, E), from the gradient; as many products, but no E x E numbers kept."""
+    return torch.stack([slope(g[..., i], z)[..., i] for i in range(g.shape[-1])], -1)
+
+
 def covariance(q: Distribution) -> Tensor:
     """Covariance of a draw, (R, E, E), differentiable in q's parameters. Raises Unsupported for other families."""
     base = base_of(q)

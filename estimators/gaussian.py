@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.distributions import Independent, MultivariateNormal, Normal
 
 from estimators.core import Problem, Unsupported, base_of, grad
-from estimators.derivatives import covariance, hessian, slopes
+from estimators.derivatives import hessian, hessian_diagonal, slopes
 
 
 def bonnet_price(problem: Problem, params: Tensor, num_samples: int = 1) -> Tensor:
@@ -23,7 +23,11 @@ def bonnet_price(problem: Problem, params: Tensor, num_samples: int = 1) -> Tens
     z = q.sample((num_samples,)).requires_grad_()
     f = problem.f(z, q, params)
     u, explicit = slopes(f, z, params, create_graph=True)
-    return grad(q.mean.flatten(1), params, u) + grad(covariance(q), params, hessian(u, z) / 2) + explicit
+    if isinstance(q, MultivariateNormal):
+        second = grad(q.covariance_matrix, params, hessian(u, z) / 2)
+    else:
+        second = grad(q.variance.flatten(1), params, hessian_diagonal(u, z) / 2)
+    return grad(q.mean.flatten(1), params, u) + second + explicit
 
 
 def optimal_transport(problem: Problem, params: Tensor, num_samples: int = 1) -> Tensor:
