@@ -39,6 +39,10 @@ class Pilot:
         """The part of a group's total variance that may be rounding."""
         return float(self.rounding[group].sum())
 
+    def rounding_bound(self, group: slice) -> float:
+        """The upper end up to which all of a group's total variance may be rounding."""
+        return 4 * self.floor(group)
+
 
 @dataclass(frozen=True)
 class Known:
@@ -122,19 +126,13 @@ def standings(total: Replicates, known: Known, detectable: bool) -> dict[str, St
     table = {}
     for i, (name, group) in enumerate(known.groups.items()):
         value, low, high = variance(total, known, i)
-        zero = known.exact is not None or is_rounding(total, known, i)
+        zero = known.exact is not None or high <= known.pilot.rounding_bound(group)
         table[name] = Standing(
             0.0 if zero else (high - low) / 2 / value if low > 0 else math.inf,
             0.0 if zero else intervals.kurtosis(total.deviations.n, _sums(total, i)),
             _share(difference(total, known, i).detectable(), known, group) if detectable else 0.0,
         )
     return table
-
-
-def is_rounding(total: Replicates, known: Known, i: int) -> bool:
-    """Whether all of group i's variance may be rounding."""
-    group = list(known.groups.values())[i]
-    return sampled_variance(total, known, i)[2] <= 4 * known.pilot.floor(group)
 
 
 def contradicts(total: Replicates, known: Known) -> bool:
@@ -163,7 +161,8 @@ def tail(total: Replicates, i: int) -> float:
 
 def lasting(total: Replicates, known: Known, i: int, level: float) -> float:
     """Lower bound of the shape of group i's tail, see `intervals.lasting_shape`; -inf for an exact variance or 0."""
-    if known.exact is not None or is_rounding(total, known, i):
+    group = list(known.groups.values())[i]
+    if known.exact is not None or sampled_variance(total, known, i)[2] <= known.pilot.rounding_bound(group):
         return -math.inf
     return intervals.lasting_shape(_numpy(total.largest[i]), total.deviations.n, level)
 

@@ -46,10 +46,10 @@ def nodes(q: Distribution, most: int = GAUSS_HERMITE) -> tuple[Tensor, Tensor]:
     size = q.event_shape.numel()
     if not (isinstance(q, Independent) and isinstance(base, Normal | Bernoulli)):
         raise Unsupported(f"quadrature needs an independent Gaussian or Bernoulli q; this one is {type(base).__name__}")
-    each = min(most, int(MOST_NODES ** (1 / size) + 1e-9)) if isinstance(base, Normal) else 2
-    if each < FEWEST_NODES if isinstance(base, Normal) else 2**size > MOST_NODES:
+    fitting = int(MOST_NODES ** (1 / size) + 1e-9)
+    if fitting < (FEWEST_NODES if isinstance(base, Normal) else 2):
         raise Unsupported(f"quadrature of {size} coordinates needs more than {MOST_NODES} nodes")
-    rule = _gauss_hermite(each) if isinstance(base, Normal) else (np.arange(2.0), np.ones(2))
+    rule = _gauss_hermite(min(most, fitting)) if isinstance(base, Normal) else (np.arange(2.0), np.ones(2))
     points, weights = (_product(torch.as_tensor(x, device=q.mean.device), size) for x in rule)
     points = points.reshape(-1, 1, *q.event_shape).to(q.mean.dtype)
     if isinstance(base, Normal):

@@ -69,7 +69,7 @@ def scalar_cost(problem):
 
 def integral(f, distribution, breaks=()):
     """E f under a scipy distribution of one variable: a sum over its support, or adaptive quadrature."""
-    if hasattr(distribution, "pmf"):
+    if isinstance(distribution.dist, stats.rv_discrete):
         x = np.arange(60)
         return sum(p * f(at) for at, p in zip(x, distribution.pmf(x), strict=True))
     low, high = distribution.support()

@@ -61,7 +61,7 @@ class GammaPoisson(Conjugate):
         latent_dim: D.
 
     Raises:
-        ValueError: latent_dim < 1, or more than there are rows of pixels.
+        Unsupported: more than there are rows of pixels. ValueError: latent_dim < 1.
     """
 
     concentration, rate = 2.0, 0.5

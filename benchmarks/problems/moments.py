@@ -32,8 +32,8 @@ class Moments(Problem):
         product: multiply the coordinates instead of adding them up.
 
     Raises:
-        ValueError: an unknown family, power < 1, latent_dim < 1 (a Dirichlet's: < 2).
-        Unsupported: by `value`, where the mean is not known or infinite.
+        ValueError: an unknown family, a power that is no integer or < 1, latent_dim < 1.
+        Unsupported: a Dirichlet of latent_dim = 1; by `value`, where the mean is not known or infinite.
     """
 
     points = ("init",)
