@@ -93,6 +93,7 @@ class Wrapped(Problem):
         self.problem = problem
         self.groups = problem.groups
         self.points = problem.points
+        self.blocks = problem.blocks
 
     def at(self, point: str) -> Tensor:
         return self.problem.at(point)
@@ -147,6 +148,6 @@ class Counted(Wrapped):
 
 
 def latent_dim(problem: Problem, point: Tensor) -> int:
-    """D, the size of one latent vector."""
+    """D, the size of one latent vector: z's first axis after its blocks."""
     event = problem.q(leaf(point, 1)).event_shape
-    return event[-1] if event else 1
+    return event[problem.blocks] if event else 1

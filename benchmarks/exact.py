@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.distributions import Bernoulli, Categorical, Distribution, Normal, OneHotCategorical
+from torch.distributions import Distribution, Normal
 
 from benchmarks.engine import Estimator, Wrapped, chunk_rows, leaf
 from estimators.core import Problem, base_of, grad
@@ -150,7 +150,7 @@ class _Cell:
         untouched = torch.get_rng_state().equal(state) and all(replay.drawn == len(outcomes) for replay in replays)
         if not (untouched and first.equal(again) and first.isfinite().all()):
             raise _NotExact
-        probability = torch.as_tensor(replays[0].log_probability).detach().exp()
+        probability = torch.as_tensor(replays[0].log_probability, dtype=first.dtype).detach().exp().expand(len(params))
         return first + grad(self.problem.known(params)[None], params), probability
 
     def _estimates(self, replays: list[Replay], params: Tensor) -> list[Tensor]:
@@ -167,7 +167,7 @@ def _rules(base: Distribution) -> list[tuple[Tensor, Tensor | None]]:
     if isinstance(base, Normal):
         rules = [np.polynomial.hermite_e.hermegauss(n) for n in NODES]
         return [(torch.as_tensor(x), torch.as_tensor(w / w.sum())) for x, w in rules]
-    if isinstance(base, Bernoulli | Categorical | OneHotCategorical):
-        support = base.enumerate_support(expand=False)  # type: ignore[no-untyped-call]
+    if base.has_enumerate_support:
+        support = base.enumerate_support(expand=False)
         return [(support.reshape(len(support), *base.event_shape), None)] * 2
     return []

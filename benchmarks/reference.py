@@ -5,18 +5,26 @@ import hashlib
 import inspect
 import sys
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from benchmarks.cache import cached
-from benchmarks.engine import Chunks, chunk_rows, leaf, stream
+from benchmarks.engine import Chunks, Counted, Estimator, chunk_rows, leaf, stream
 from benchmarks.moments import BATCHES
+from estimators.baselines import leave_one_out
 from estimators.core import Problem, Unsupported, grad
 from estimators.pathwise import reparam
+from estimators.score_function import score, score_local
 
 DRAWS = 2**18
 DRAWS_EACH = 64
+CANDIDATES: dict[str, Estimator] = {
+    "reparam": reparam,
+    "score_local": partial(score_local, baseline=leave_one_out),
+    "score": partial(score, baseline=leave_one_out),
+}
 
 
 @dataclass(frozen=True)
@@ -37,12 +45,13 @@ class Reference:
 
 
 def reference_gradient(problem: Problem, point: Tensor) -> Reference:
-    """Gradient of the objective at a point (P,), in float64: autograd of `value`, else a long pathwise run.
+    """Gradient of the objective at a point (P,), in float64: autograd of `value`, else a long run.
 
-    The run takes DRAWS draws of z on the CPU, and is kept in the cache folder where the problem can be described.
+    The run is of the first of CANDIDATES, unbiased estimators, that the problem supports. It takes DRAWS evaluations of
+    f on the CPU, and is kept in the cache folder where the problem can be described.
 
     Raises:
-        Unsupported: neither an exact objective nor a q with rsample.
+        Unsupported: neither an exact objective nor a candidate that fits.
     """
     problem = copy.deepcopy(problem).double()
     params = leaf(point.double(), 1)
@@ -52,20 +61,36 @@ def reference_gradient(problem: Problem, point: Tensor) -> Reference:
     except Unsupported:
         here, problem = params.detach()[0].cpu(), problem.cpu()
         identity = _identity(problem, here)
+        name, num_samples = _candidate(problem, here)
         if identity is None:
-            batches = _long_run(problem, here)
+            batches = _long_run(problem, here, name, num_samples)
         else:
-            parts = ["reference", DRAWS, DRAWS_EACH, identity]
-            batches = cached(parts, lambda: _long_run(problem, here))
+            parts = ["reference", name, DRAWS, DRAWS_EACH, num_samples, identity]
+            batches = cached(parts, lambda: _long_run(problem, here, name, num_samples))
         batches = batches.to(point.device)
         return Reference(batches.mean(0), batches, "reference")
 
 
-def _long_run(problem: Problem, point: Tensor) -> Tensor:
-    """Means of BATCHES batches of pathwise draws, (K, P)."""
+def _candidate(problem: Problem, point: Tensor) -> tuple[str, int]:
+    """The first candidate that fits, and how many draws it takes for about DRAWS_EACH evaluations an estimate."""
+    reasons = []
+    for name, estimator in CANDIDATES.items():
+        counted = Counted(problem)
+        try:
+            with torch.random.fork_rng():
+                estimator(counted, leaf(point, 1), num_samples=2)
+        except Unsupported as reason:
+            reasons.append(str(reason))
+        else:
+            return name, max(2 * DRAWS_EACH // max(counted.evaluations, 1), 2)
+    raise Unsupported(f"no exact objective, and no long run: {'; '.join(reasons)}")
+
+
+def _long_run(problem: Problem, point: Tensor, name: str, num_samples: int) -> Tensor:
+    """Means of BATCHES batches of a candidate's estimates, (K, P)."""
     with torch.random.fork_rng():
         rows = chunk_rows(problem, point, DRAWS_EACH)
-        chunks = Chunks(reparam, problem, point, DRAWS_EACH, rows, stream("reference"))
+        chunks = Chunks(CANDIDATES[name], problem, point, num_samples, rows, stream("reference"))
         each = max(DRAWS // (rows * DRAWS_EACH * BATCHES), 1)
         draws = (torch.stack([chunks(k * each + i).mean(0) for i in range(each)]).mean(0) for k in range(BATCHES))
         return torch.stack(list(draws))

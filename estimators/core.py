@@ -17,10 +17,14 @@ class Problem(nn.Module, ABC):
     Shapes: params (R, P) holds R replicates as rows, all at the same point; z (S, R, ...); rows never interact.
     A subclass sets `groups` (name -> slice of the P parameters; together they cover all of them) and `points`
     (names), and keeps its tensors as buffers, so that `problem.to(device, dtype)` moves it.
+
+    blocks: how many leading axes of z's event f is a sum over (1 for the images of a batch, each with a latent vector
+    of its own); `factors` then returns these terms.
     """
 
     groups: dict[str, slice]
     points: tuple[str, ...]
+    blocks: int = 0
 
     @abstractmethod
     def at(self, point: str) -> Tensor:
@@ -57,6 +61,14 @@ class Problem(nn.Module, ABC):
 def base_of(q: Distribution) -> Distribution:
     """The distribution of one coordinate, or of all where they are not independent."""
     return q.base_dist if isinstance(q, Independent) else q
+
+
+def mean_of(q: Distribution) -> Tensor:
+    """The mean of q. Raises Unsupported where it has none, or torch does not know it."""
+    try:
+        return q.mean
+    except NotImplementedError as error:
+        raise Unsupported(f"needs the mean of q; none is implemented for {type(base_of(q)).__name__}") from error
 
 
 def grad(y: Tensor, params: Tensor, weight: Tensor | None = None, create_graph: bool = False) -> Tensor:

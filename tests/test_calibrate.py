@@ -9,7 +9,7 @@ from benchmarks.bias import Difference
 
 CASES = """
 coin:
-  problem: {_target_: benchmarks.problems.bernoulli.BernoulliQuadratic, latent_dim: 2}
+  problem: {_target_: benchmarks.problems.bernoulli.BernoulliCost, latent_dim: 2}
   estimator: {_target_: estimators.score_function.score}
   against:
     _target_: estimators.score_function.score

@@ -10,7 +10,7 @@ from torch.distributions import Bernoulli, Categorical, Independent, Laplace, No
 from benchmarks.engine import leaf
 from benchmarks.exact import exact_moments
 from benchmarks.measure import measure
-from benchmarks.problems.bernoulli import BernoulliQuadratic
+from benchmarks.problems.bernoulli import BernoulliCost
 from benchmarks.problems.quadratic import Quadratic
 from benchmarks.problems.vae import VAE
 from estimators.core import Problem, grad
@@ -61,7 +61,7 @@ def test_score_on_exp_and_cos_of_a_normal():
 def test_score_on_bernoulli(logits, num_samples):
     """One coordinate of f b is E[f^2 (b - p)^2] - mean^2, summed by hand over the outcomes of one draw."""
     logits = torch.tensor(logits)
-    problem = BernoulliQuadratic(len(logits))
+    problem = BernoulliCost(len(logits))
     exact = exact_moments(score, problem, logits, num_samples)
     bits = torch.cartesian_prod(*[torch.arange(2.0)] * len(logits))
     p = logits.sigmoid()
@@ -126,7 +126,7 @@ def test_what_cannot_be_exact_is_not():
     assert exact_moments(score, One(lambda m: Laplace(m, 1.0), torch.cos), point, 1) is None
     assert exact_moments(score, One(unit_normal, lambda z: (z > 1).double()), point, 1) is None
     assert exact_moments(score, Quadratic(8), Quadratic(8).at("init"), 1) is None
-    assert exact_moments(score, BernoulliQuadratic(20), torch.zeros(20), 1) is None
+    assert exact_moments(score, BernoulliCost(20), torch.zeros(20), 1) is None
 
 
 def test_a_narrow_peak_is_not_missed():
@@ -144,7 +144,7 @@ def test_outcomes_weigh_by_the_q_that_they_were_drawn_from():
         weight = (q.log_prob(z) - proposal.log_prob(z)).exp()
         return grad(q.log_prob(z), params, problem.f(z, q, params) * weight)
 
-    problem = BernoulliQuadratic(2)
+    problem = BernoulliCost(2)
     exact = exact_moments(elsewhere, problem, problem.at("init"), 2)
     torch.testing.assert_close(exact.mean, exact_gradient(problem, problem.at("init")))
 
@@ -152,7 +152,7 @@ def test_outcomes_weigh_by_the_q_that_they_were_drawn_from():
 @pytest.mark.parametrize("seed", range(4))
 def test_an_event_that_no_replicate_has_met_does_not_contradict(seed):
     """Logits 9: an outcome of probability 1e-4 carries the variance, and is missing from most samples of 2,000."""
-    rows = measure(score, BernoulliQuadratic(2), point=torch.tensor([9.0, 9.0]), seed=seed)
+    rows = measure(score, BernoulliCost(2), point=torch.tensor([9.0, 9.0]), seed=seed)
     assert {(row["variance_source"], row["status"]) for row in rows} == {("exact", "ok")}
     assert rows[0]["bias_p"] > 0.5
 

@@ -36,9 +36,13 @@ def test_groups_cover_every_parameter_once(name):
 
 @pytest.mark.parametrize("name", [name for name in PROBLEMS if not name.startswith("vae")])
 def test_value_is_the_mean_of_f(name):
-    """z-test over 20,000 draws, |z| < 4.5: false alarms 7e-6 a case; finds an error of 4.5 standard errors."""
+    """z-test over 20,000 draws, |z| < 4.5: false alarms 7e-6 a case; finds an error of 4.5 standard errors.
+
+    At a corner of a finite q so many draws may meet one outcome only: there test_discrete_problems.py enumerates.
+    """
     problem = PROBLEMS[name]()
-    for point in problem.points:
+    finite = "saturated" in problem.points
+    for point in [point for point in problem.points if not (finite and point in ("saturated", "optimum"))]:
         params = leaf(problem.at(point), 1).detach()
         q = problem.q(params)
         f = problem.f(q.sample((20_000,)), q, params)[:, 0] + problem.known(params)

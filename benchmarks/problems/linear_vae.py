@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from benchmarks.problems.elbo import ELBO, KL
+from benchmarks.problems.elbo import KL, GaussianELBO
 from benchmarks.problems.parts import (
     STEPS,
     check_bounds,
@@ -18,7 +18,7 @@ from benchmarks.problems.parts import (
 )
 
 
-class LinearVAE(ELBO):
+class LinearVAE(GaussianELBO):
     """ELBO of p(z) = N(0, I), p(x|z) = N(Wz + c, v I), q(z|x) = N(Vx + a, diag(s)^2) (Lucas et al. 2019).
 
     Exact, with m_b = V x_b + a, in `value`: the mean of log p(x|z) is the log density at m_b minus

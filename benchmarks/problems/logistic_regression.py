@@ -3,13 +3,13 @@
 import torch
 from torch import Tensor, nn
 
-from benchmarks.problems.elbo import ELBO, KL
+from benchmarks.problems.elbo import KL, GaussianELBO
 from benchmarks.problems.gaussian import softplus_mean
 from benchmarks.problems.parts import STEPS, on_the_way, slices
 from benchmarks.problems.target import maximiser
 
 
-class LogisticRegression(ELBO):
+class LogisticRegression(GaussianELBO):
     """ELBO of y_n ~ Bernoulli(sigmoid(x_n'z)), z ~ N(0, I), q = N(loc, diag(exp(log_scale))^2) (Mohamed et al. 2020).
 
     The data are scikit-learn's breast cancer, 569 cases of 30 standardised features, and a bias: D = 31 is fixed.
@@ -30,7 +30,7 @@ class LogisticRegression(ELBO):
     """
 
     points = tuple(STEPS)
-    event_dims = 1
+    blocks = 0
 
     def __init__(self, batch_size: int | None = None, kl: KL = "analytic") -> None:
         super().__init__(kl)

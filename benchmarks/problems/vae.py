@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.distributions import Bernoulli, Distribution, Normal
 
 from benchmarks.cache import cached
-from benchmarks.problems.elbo import ELBO, KL
+from benchmarks.problems.elbo import KL, GaussianELBO
 from benchmarks.problems.parts import check_bounds, check_choice, digits, fan_in_normal, flatten, slices, unflatten
 from estimators.core import grad
 
@@ -19,7 +19,7 @@ DRAWS_A_STEP = 4
 Likelihood = Literal["bernoulli", "gaussian"]
 
 
-class VAE(ELBO):
+class VAE(GaussianELBO):
     """ELBO of a VAE with tanh hidden layers (Kingma and Welling 2014; Rezende et al. 2014).
 
     q(z|x) = N(m(x), diag(s(x))^2), p(z) = N(0, I), p(x|z) Bernoulli (grey levels taken as probabilities) or Gaussian.
