@@ -2,7 +2,15 @@
 
 import torch
 from torch import Tensor
-from torch.distributions import Dirichlet, Distribution, Independent, MixtureSameFamily, MultivariateNormal, VonMises
+from torch.distributions import (
+    Dirichlet,
+    Distribution,
+    Independent,
+    MixtureSameFamily,
+    MultivariateNormal,
+    OneHotCategorical,
+    VonMises,
+)
 
 from estimators.core import Unsupported, base_of
 
@@ -42,6 +50,12 @@ def covariance(q: Distribution) -> Tensor:
         return (torch.diag_embed(mean) - mean[..., None] * mean[..., None, :]) / (
             1 + base.concentration.sum(-1)[..., None, None]
         )
+    if isinstance(base, OneHotCategorical):
+        probs = base.probs.reshape(len(base.probs), -1, base.probs.shape[-1])
+        within = torch.diag_embed(probs) - probs[..., None] * probs[..., None, :]
+        size = probs.shape[1:].numel()
+        coordinates = torch.eye(probs.shape[1], dtype=probs.dtype, device=probs.device)
+        return torch.einsum("rnab,nm->rnamb", within, coordinates).reshape(-1, size, size)
     if isinstance(base, MixtureSameFamily) and isinstance(base.component_distribution, Independent):
         weight, parts, mean = base.mixture_distribution.probs, base.component_distribution, base.mean
         within = torch.einsum("rk,rkd->rd", weight, parts.variance)

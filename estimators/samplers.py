@@ -8,10 +8,11 @@ import math
 
 import torch
 from torch import Tensor
-from torch.distributions import Bernoulli, Distribution, MultivariateNormal
+from torch.distributions import Bernoulli, Distribution, MultivariateNormal, OneHotCategorical
+from torch.nn.functional import one_hot
 from torch.quasirandom import SobolEngine
 
-from estimators.core import Unsupported, base_of
+from estimators.core import Unsupported, base_of, mean_of
 
 BITS = 30
 
@@ -35,6 +36,12 @@ def latin_hypercube(q: Distribution, num_samples: int) -> Tensor:
     return inverse_cdf(q, (u.argsort(0) + uniforms(q, num_samples)) / num_samples)
 
 
+def systematic(q: Distribution, num_samples: int) -> Tensor:
+    """One draw in each of S strata of every coordinate, all at the same place in theirs (Madow 1944)."""
+    u = uniforms(q, num_samples)
+    return inverse_cdf(q, (u.argsort(0) + uniforms(q, 1)) / num_samples)
+
+
 def sobol(q: Distribution, num_samples: int) -> Tensor:
     """Randomised quasi-Monte Carlo: a scrambled Sobol net, every row its own scramble (Matousek 1998).
 
@@ -45,7 +52,7 @@ def sobol(q: Distribution, num_samples: int) -> Tensor:
     if size > SobolEngine.MAXDIM:
         raise Unsupported(f"sobol has {SobolEngine.MAXDIM} dimensions at most; a draw has {size}")
     leading = max(math.ceil(math.log2(num_samples)), 1)
-    net = (SobolEngine(size).draw(num_samples, dtype=torch.float64) * 2**leading).long().to(q.mean.device)
+    net = (SobolEngine(size).draw(num_samples, dtype=torch.float64) * 2**leading).long().to(mean_of(q).device)
     shape = (*q.batch_shape, size)
     points = torch.randint(2**BITS, shape, device=net.device).expand(num_samples, *shape)
     for bit in range(leading):
@@ -59,7 +66,7 @@ def sobol(q: Distribution, num_samples: int) -> Tensor:
 def uniforms(q: Distribution, num_samples: int) -> Tensor:
     """Independent uniforms in the shape of S draws of q, in float64: 1 - u is exact, and u is never 1."""
     shape = (num_samples, *q.batch_shape, *q.event_shape)
-    return torch.rand(shape, dtype=torch.float64, device=q.mean.device)
+    return torch.rand(shape, dtype=torch.float64, device=mean_of(q).device)
 
 
 def inverse_cdf(q: Distribution, u: Tensor) -> Tensor:
@@ -67,14 +74,22 @@ def inverse_cdf(q: Distribution, u: Tensor) -> Tensor:
 
     Raises Unsupported where torch has no inverse distribution function of q.
     """
-    base, dtype = base_of(q), q.mean.dtype
+    base, dtype = base_of(q), mean_of(q).dtype
     if isinstance(base, MultivariateNormal):
         return base.loc + (base.scale_tril @ torch.special.ndtri(u).to(dtype)[..., None])[..., 0]
     if isinstance(base, Bernoulli):
         return (u < base.probs).to(dtype)
+    if isinstance(base, OneHotCategorical):
+        return _one_hot(base.probs, u[..., :1])  # of a coordinate's uniforms, one is enough
     try:
         return base.icdf(u).to(dtype)
     except NotImplementedError as error:
         raise Unsupported(
             f"needs an inverse distribution function; torch has none for {type(base).__name__}"
         ) from error
+
+
+def _one_hot(probs: Tensor, u: Tensor) -> Tensor:
+    """The category in whose share of [0, 1) u, (..., 1), is."""
+    ends = probs.detach().double().cumsum(-1)
+    return one_hot((u * ends[..., -1:] >= ends).sum(-1), probs.shape[-1]).to(probs)

@@ -5,11 +5,11 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Distribution
+from torch.distributions import Distribution, VonMises
 from torch.nn.parameter import UninitializedParameter
 
 from estimators.baselines import Running
-from estimators.core import Problem
+from estimators.core import Problem, Unsupported, base_of, mean_of
 from estimators.derivatives import covariance, hessian, slope
 
 
@@ -25,6 +25,26 @@ def one(problem: Problem, params: Tensor) -> Surrogate:
     return Surrogate(lambda z: z.new_ones(z.shape[:2]), params.new_zeros(params.shape[0]))
 
 
+def first_order(problem: Problem, params: Tensor) -> Surrogate:
+    """First-order Taylor expansion of f at the mean of q: with the score function, MuProp (Gu et al. 2016).
+
+    It costs one evaluation of f and its gradient. Raises Unsupported where torch does not know q's mean, and on the
+    circle, where it is no mean of z.
+    """
+    q = problem.q(params)
+    if isinstance(base_of(q), VonMises):
+        raise Unsupported("needs the mean of q; that of VonMises is one of angles")
+    mean = mean_of(q)
+    centre = mean.detach()[None].requires_grad_()
+    cost = problem.f(centre, problem.q(params.detach()), params.detach())
+    value, steepness = cost.detach()[0], slope(cost, centre)[0]
+
+    def f(z: Tensor) -> Tensor:
+        return value + (steepness * (z - centre.detach()).flatten(2)).sum(-1)
+
+    return Surrogate(f, f(mean[None])[0])
+
+
 def taylor(problem: Problem, params: Tensor) -> Surrogate:
     """Second-order Taylor expansion of f at the mean of q (delta method: Paisley et al. 2012; Miller et al. 2017).
 
@@ -33,7 +53,7 @@ def taylor(problem: Problem, params: Tensor) -> Surrogate:
     """
     q = problem.q(params)
     frozen = problem.q(params.detach())
-    centre = q.mean.detach()[None].requires_grad_()
+    centre = mean_of(q).detach()[None].requires_grad_()
     f = problem.f(centre, frozen, params.detach())
     linear = slope(f, centre, create_graph=True)
     return _quadratic(q, f.detach()[0], linear.detach()[0], hessian(linear, centre)[0])
@@ -61,7 +81,7 @@ class LearnedQuadratic(nn.Module):
         q = problem.q(params)
         if isinstance(self.linear, UninitializedParameter):
             self._size(q.event_shape.numel())
-        scale = q.stddev.detach().flatten(1)
+        scale = covariance(q).detach().diagonal(dim1=-2, dim2=-1).sqrt()
         _, spread = self.past(self._costs(problem, params) if self.training else scale)
         quadratic = torch.diag(self.diagonal) + (self.left @ self.right.T + self.right @ self.left.T) / 2
         linear = spread * self.linear.to(params) / scale

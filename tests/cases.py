@@ -25,6 +25,8 @@ CHOICES = {
 }
 BIASED = {"naive", "quadrature", "fd_forward", "fd_central", "spsa", "es", "es_forward", "es_antithetic"}
 BIASED |= {"score_mean", "score_optimal_same", "score_optimal_coordinate_same", "bbvi_same"}
+BIASED |= {"st_identity", "st_probabilities", "st_slope_annealed", "st_hard_sigmoid", "gumbel_softmax", "reinmax"}
+BIASED |= {"st_gumbel_softmax", "gumbel_rao", "decoupled_st", "gapped_st", "darn", "grpo", "wor_normalised"}
 PLAIN = ["score", "score_constant", "score_loo", "reparam", "stl"]
 
 ESTIMATORS = {name: estimator_of(OmegaConf.to_container(config)) for name, config in CHOICES["estimator"].items()}

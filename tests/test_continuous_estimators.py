@@ -29,6 +29,8 @@ from tests.cases import BIASED, ESTIMATORS, PROBLEMS, UNBIASED, exact_gradient, 
 
 FAMILIES = ["cost_cos", "gaussian_target", "linear_vae_small_mc", "moments_normal", "moments_student_t"]
 FAMILIES += ["moments_gamma", "moments_gamma_rate", "moments_exponential", "moments_beta", "moments_dirichlet"]
+FAMILIES += ["bernoulli_mixed", "binary_quadratic", "adev_flip", "shared_bernoulli", "binary_vae", "categorical_vae"]
+FAMILIES += ["categorical_absolute", "categorical_joint", "subset_quadratic", "sequence_bandit"]
 FAMILIES += ["moments_von_mises", "moments_mixture", "moments_poisson", "moments_bernoulli", "von_mises_target"]
 
 

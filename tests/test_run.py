@@ -277,9 +277,9 @@ def test_an_option_of_a_problem_is_in_its_name_and_gives_other_numbers(run, fold
 
 
 BAD = {
-    "estimator=foo": "unknown estimator 'foo': choose from bbvi, ",
-    "problem=foo": "unknown problem 'foo': choose from bernoulli, cost_constant, ",
-    "experiment=foo": "unknown experiment 'foo': choose from blr_breast_cancer, ",
+    "estimator=foo": "unknown estimator 'foo': choose from ar, arm, ",
+    "problem=foo": "unknown problem 'foo': choose from adev_flip, arm_toy, ",
+    "experiment=foo": "unknown experiment 'foo': choose from arm_toy, blr_breast_cancer, ",
     "-m estimator=score,foo": "unknown estimator 'foo'",
     "latent_dim=0": "latent_dim=0: it must be an integer >= 1",
     "num_samples=-1": "num_samples=-1: it must be an integer >= 1",
@@ -334,7 +334,7 @@ def test_help_explains_itself(run, folder):
     status, out, _ = run(["--help"])
     assert status == 0
     for said in (
-        "estimator: bbvi, ",
+        "estimator: ar, arm, ",
         " score_loo, ",
         "experiment=mohamed_fig3",
         "latent_dim",
