@@ -24,6 +24,7 @@ from benchmarks.overtaking import geometric, zero
 LABELS = plots.LABELS | {
     "work_variance": "variance × evaluations",
     "variance/latent_dim": "total variance / $D$",
+    "mse": "mean squared error",
     "variance/gradient_norm": "variance / norm of the gradient",
     "bias/gradient_norm": "bias / norm of the exact gradient",
 }
@@ -162,14 +163,15 @@ def _looks(hue: str, values: pd.Series) -> plots.Looks:
     greys = np.linspace(0.1, 0.7, len(looks))
     return (
         looks
-        if hue == "estimator"
+        if hue in ("estimator", "estimator.name")
         else {n: looks[n] | {"color": f"{g:.2f}"} for n, g in zip(looks, greys, strict=True)}
     )
 
 
 def _label(column: str) -> str:
     head, _, tail = column.partition(".")
-    return f"${tail}$" if head in LABELLED and len(tail) == 1 else LABELS.get(column, tail or column.replace("_", " "))
+    last = column.rpartition(".")[2].replace("_", " ")
+    return f"${tail}$" if head in LABELLED and len(tail) == 1 else LABELS.get(column, last)
 
 
 def _ticks(ax: Axes, x: pd.Series, log: bool) -> None:

@@ -26,12 +26,10 @@ def group_normalised(problem: Problem, params: Tensor, num_samples: int = 8, eps
 def greedy(f: Tensor, problem: Problem, params: Tensor) -> Tensor:
     """Baseline: the reward of the likeliest outcome (self-critical, Rennie et al. 2017; ReMax, Li et al. 2023).
 
-    Unbiased. Costs one more evaluation. Raises Unsupported where torch does not know q's mode.
+    Unbiased. Costs one more evaluation. Raises Unsupported for a q that is not finite.
     """
     q = problem.q(params.detach())
-    try:
-        mode = q.mode.nan_to_num(1.0)  # of a fair coin torch has none
-    except NotImplementedError as error:
-        raise Unsupported(f"a greedy baseline needs the mode of q; {type(base_of(q)).__name__} has none") from error
+    if not base_of(q).has_enumerate_support:
+        raise Unsupported(f"a greedy baseline needs a finite q; this one is {type(base_of(q)).__name__}")
     cost = problem.factors if f.ndim > 2 else problem.f
-    return cost(mode[None], q, params.detach())[0]
+    return cost(q.mode.nan_to_num(1.0)[None], q, params.detach())[0]  # of a fair coin torch has no mode
