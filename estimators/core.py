@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Distribution, Independent
+from torch.distributions import Categorical, Distribution, Independent
 
 
 class Unsupported(Exception):
@@ -63,9 +63,16 @@ def base_of(q: Distribution) -> Distribution:
     return q.base_dist if isinstance(q, Independent) else q
 
 
+def flat(x: Tensor, axes: int = 2) -> Tensor:
+    """x with all axes after the first ones as a single one, which may be of size one."""
+    return x.reshape(*x.shape[:axes], -1)
+
+
 def mean_of(q: Distribution) -> Tensor:
     """The mean of q. Raises Unsupported where it has none, or torch does not know it."""
     try:
+        if isinstance(base_of(q), Categorical):
+            raise NotImplementedError
         return q.mean
     except NotImplementedError as error:
         raise Unsupported(f"needs the mean of q; none is implemented for {type(base_of(q)).__name__}") from error

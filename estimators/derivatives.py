@@ -12,7 +12,7 @@ from torch.distributions import (
     VonMises,
 )
 
-from estimators.core import Unsupported, base_of
+from estimators.core import Unsupported, base_of, flat
 
 
 def slope(f: Tensor, z: Tensor, create_graph: bool = False) -> Tensor:
@@ -23,11 +23,11 @@ def slope(f: Tensor, z: Tensor, create_graph: bool = False) -> Tensor:
 def slopes(f: Tensor, z: Tensor, params: Tensor, create_graph: bool = False) -> tuple[Tensor, Tensor]:
     """Gradient of f in z, (S, R, E), and the sample mean of that in params, z held, (R, P), in one pass."""
     if not f.requires_grad:
-        return torch.zeros_like(z).flatten(2), torch.zeros_like(params)
+        return flat(torch.zeros_like(z)), torch.zeros_like(params)
     in_z, in_params = torch.autograd.grad(
         f.sum(), (z, params), retain_graph=True, create_graph=create_graph, allow_unused=True, materialize_grads=True
     )
-    return in_z.flatten(2), in_params.detach() / len(f)
+    return flat(in_z), in_params.detach() / len(f)
 
 
 def hessian(g: Tensor, z: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, VonMises
 
 from estimators.baselines import Running
-from estimators.core import Problem, base_of, grad
+from estimators.core import Problem, base_of, flat, grad
 from estimators.pathwise import reparametrised
 from estimators.samplers import iid
 
@@ -13,8 +13,8 @@ from estimators.samplers import iid
 def _features(q: Distribution, z: Tensor) -> Tensor:
     """What the network sees of a draw: standardised coordinates, or points on the circle, where c is continuous."""
     if isinstance(base_of(q), VonMises):
-        return torch.cat([z.cos(), z.sin()], -1).flatten(2)
-    return ((z - q.mean.detach()) / q.stddev.detach()).flatten(2)
+        return flat(torch.cat([z.cos(), z.sin()], -1))
+    return flat((z - q.mean.detach()) / q.stddev.detach())
 
 
 class LAX(nn.Module):

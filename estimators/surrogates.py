@@ -9,7 +9,7 @@ from torch.distributions import Distribution, VonMises
 from torch.nn.parameter import UninitializedParameter
 
 from estimators.baselines import Running
-from estimators.core import Problem, Unsupported, base_of, mean_of
+from estimators.core import Problem, Unsupported, base_of, flat, mean_of
 from estimators.derivatives import covariance, hessian, slope
 
 
@@ -40,7 +40,7 @@ def first_order(problem: Problem, params: Tensor) -> Surrogate:
     value, steepness = cost.detach()[0], slope(cost, centre)[0]
 
     def f(z: Tensor) -> Tensor:
-        return value + (steepness * (z - centre.detach()).flatten(2)).sum(-1)
+        return value + (steepness * flat(z - centre.detach())).sum(-1)
 
     return Surrogate(f, f(mean[None])[0])
 
@@ -110,7 +110,7 @@ def _quadratic(q: Distribution, value: Tensor, linear: Tensor, quadratic: Tensor
     centre = q.mean.detach()
 
     def f(z: Tensor) -> Tensor:
-        step = (z - centre).flatten(2)
+        step = flat(z - centre)
         bent = torch.einsum("srd,rde->sre", step, quadratic)
         return value + ((linear + 0.5 * bent) * step).sum(-1)
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Bernoulli, Distribution, Exponential, Gamma, Normal, Poisson
 
-from estimators.core import Problem, Unsupported, base_of, grad
+from estimators.core import Problem, Unsupported, base_of, flat, grad
 
 Pair = Callable[[int], tuple[Tensor, Tensor]]
 
@@ -43,9 +43,9 @@ def measure_valued(problem: Problem, params: Tensor, num_samples: int = 1, coupl
 
 def _with(z: Tensor, i: int, new: Tensor) -> Tensor:
     """z, (S, R, ...), with coordinate i of its event taken from new."""
-    z, flat = z.clone(), new.flatten(2)
-    z.flatten(2)[..., i] = flat[..., i]
-    return z
+    changed = flat(z).clone()
+    changed[..., i] = flat(new)[..., i]
+    return changed.reshape(z.shape)
 
 
 def weak_derivatives(q: Distribution) -> list[tuple[Tensor, Tensor, Pair]]:

@@ -4,7 +4,7 @@ from functools import partial
 
 import pytest
 import torch
-from torch.distributions import Bernoulli, Independent
+from torch.distributions import Bernoulli, Categorical, Independent, Normal, OneHotCategorical
 
 from benchmarks.engine import leaf
 from benchmarks.exact import exact_moments
@@ -228,3 +228,44 @@ def test_grad_can_be_differentiated_again_through_the_weight():
     strength = torch.tensor(3.0, requires_grad=True)
     g = grad(params.square().sum(-1)[None], params, strength, create_graph=True)
     torch.testing.assert_close(torch.autograd.grad(g.sum(), strength)[0], torch.tensor(4.0))
+
+
+class One(Problem):
+    """E[(z - 0.45)^2] of one variable that has no axis of its own."""
+
+    points = ("init",)
+
+    def __init__(self, q, size):
+        super().__init__()
+        self.draw_from = q
+        self.groups = {"theta": slice(0, size)}
+
+    def at(self, point):
+        return torch.linspace(-0.5, 0.4, self.groups["theta"].stop)
+
+    def q(self, params):
+        return self.draw_from(params)
+
+    def f(self, z, q, params):
+        return ((z.sum(-1) if q.event_shape else z) - 0.45).square()
+
+
+@pytest.mark.parametrize("name", ESTIMATORS)
+@pytest.mark.parametrize(
+    ("q", "size"),
+    [
+        (lambda p: Bernoulli(logits=p[:, 0]), 1),
+        (lambda p: Normal(p[:, 0], p[:, 1].exp()), 2),
+        (lambda p: Categorical(logits=p), 3),
+        (lambda p: OneHotCategorical(logits=p), 3),
+    ],
+)
+def test_a_variable_without_an_axis_is_taken_or_refused(q, size, name):
+    problem = One(q, size)
+    try:
+        g = ready(ESTIMATORS[name], problem, problem.at("init"))(problem, leaf(problem.at("init"), 5), num_samples=2)
+    except Unsupported as reason:
+        assert str(reason)
+    else:
+        assert g.shape == (5, size)
+        assert g.isfinite().all()

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.distributions import Bernoulli, Categorical, Independent, Laplace, Normal, OneHotCategorical
 
-from benchmarks.engine import leaf
+from benchmarks.engine import latent_dim, leaf
 from benchmarks.exact import exact_moments
 from benchmarks.measure import measure
 from benchmarks.problems.bernoulli import BernoulliCost
@@ -16,7 +16,7 @@ from benchmarks.problems.vae import VAE
 from estimators.core import Problem, grad
 from estimators.pathwise import reparam
 from estimators.score_function import score
-from tests.cases import PROBLEMS, exact_gradient
+from tests.cases import ESTIMATORS, PROBLEMS, exact_gradient
 
 QUICK = {"precision": 0.2, "min_replicates": 500, "max_replicates": 4000, "time_budget": 60.0}
 
@@ -44,6 +44,29 @@ class One(Problem):
 
 def unit_normal(loc):
     return Normal(loc, 1.0)
+
+
+@pytest.mark.parametrize("name", ["exact", "enumeration"])
+def test_what_draws_nothing_has_no_variance_exactly(name):
+    problem = PROBLEMS["binary_quadratic"]()
+    found = exact_moments(ESTIMATORS[name], problem, problem.at("init"), 1)
+    torch.testing.assert_close(found.mean, exact_gradient(problem, problem.at("init")), rtol=1e-12, atol=1e-12)
+    assert found.variance.sum() < 1e-24
+
+
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [
+        ("binary_vae", 2),
+        ("categorical_vae", 2),
+        ("categorical_joint", 2),
+        ("sequence_bandit", 2),
+        ("shared_bernoulli", 3),
+    ],
+)
+def test_latent_dim_counts_coordinates_whatever_their_categories(name, size):
+    problem = PROBLEMS[name]()
+    assert latent_dim(problem, problem.at("init")) == size
 
 
 def test_score_on_exp_and_cos_of_a_normal():
