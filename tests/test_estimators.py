@@ -264,8 +264,7 @@ def test_a_variable_without_an_axis_is_taken_or_refused(q, size, name):
     problem = One(q, size)
     try:
         g = ready(ESTIMATORS[name], problem, problem.at("init"))(problem, leaf(problem.at("init"), 5), num_samples=2)
-    except Unsupported as reason:
-        assert str(reason)
-    else:
-        assert g.shape == (5, size)
-        assert g.isfinite().all()
+    except Unsupported:
+        return
+    assert g.shape == (5, size)
+    assert g.isfinite().all()
