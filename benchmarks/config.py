@@ -1,10 +1,11 @@
 """What a run may be asked for: the typed keys, their bounds, and the cells that a configuration stands for."""
 
 import inspect
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import torch
 from hydra import compose
@@ -29,7 +30,7 @@ from benchmarks import (
     tuning,
 )
 from benchmarks.engine import Estimator
-from estimators.core import Problem, Unsupported
+from estimators.core import Bound, Problem, Unsupported
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 CELL_KEYS = ("point", "seed", "device", "dtype")
@@ -115,6 +116,30 @@ def estimator_of(node: dict[str, Any]) -> Estimator:
     return instantiate(node | {"_partial_": not inspect.isclass(get_object(node["_target_"]))})
 
 
+def check_options(part: Any) -> None:
+    """Raise ValueError for an option that its type forbids, of a partial function or of one among its options."""
+    if not isinstance(part, partial):
+        return
+    try:
+        types = get_type_hints(part.func, include_extras=True)
+    except (NameError, TypeError):  # a user's annotations may not resolve
+        types = {}
+    for name, value in part.keywords.items():
+        check_options(value)
+        for bound in _bounds(types.get(name)):
+            if not bound.holds(value):
+                raise ValueError(f"{name}={value}: it must be {bound}")
+
+
+def _bounds(annotation: Any) -> Iterator[Bound]:
+    """The bounds in a type, also in one of a union."""
+    if get_origin(annotation) is Annotated:
+        yield from (mark for mark in annotation.__metadata__ if isinstance(mark, Bound))
+    else:
+        for inner in get_args(annotation):
+            yield from _bounds(inner)
+
+
 def _targets(node: Any) -> list[str]:
     """Every `_target_` in a configuration, at any depth."""
     inner = node.values() if isinstance(node, dict) else node if isinstance(node, list) else []
@@ -149,6 +174,7 @@ def read(cfg: DictConfig) -> Job:
     try:
         store.check(job.out)
         estimator = job.estimator()
+        check_options(estimator)
         problem = job.problem(min(job.latent_dims))
     except store.NotAResultsFolder as error:
         raise BadInput(str(error)) from error

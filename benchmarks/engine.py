@@ -31,12 +31,12 @@ def leaf(point: Tensor, rows: int) -> Tensor:
 
 
 def chunk_rows(problem: Problem, point: Tensor, num_samples: int) -> int:
-    """Replicates a chunk holds: a power of two that keeps what autograd saves of one chunk near CHUNK_ELEMENTS.
+    """Replicates a chunk holds: a power of two that keeps what autograd saves, or the draws, near CHUNK_ELEMENTS.
 
     It depends on the problem and num_samples only, not on the estimator, the machine or the run's length: so
     estimators meet the same draws, and a seed gives the same numbers everywhere.
     """
-    elements = 4 * point.numel()
+    elements = 0
 
     def count(saved: Tensor) -> Tensor:
         nonlocal elements
@@ -48,6 +48,7 @@ def chunk_rows(problem: Problem, point: Tensor, num_samples: int) -> int:
         q = problem.q(params)
         z = (q.rsample if q.has_rsample else q.sample)((num_samples,))
         problem.f(z, q, params)
+    elements = 4 * point.numel() + max(elements, 2 * z.numel())  # autograd saves nothing of draws that it cannot pass
     fewest, most = CHUNK_ROWS
     return min(max(2 ** int(math.log2(max(CHUNK_ELEMENTS / elements, 1))), fewest), most)
 

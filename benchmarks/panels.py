@@ -32,6 +32,7 @@ LEGEND_COLUMNS = 4
 TITLE_WIDTH = 40
 MARKS = 9
 FLOOR = 1e-10
+CLOSE = 0.08
 
 
 class Line(NamedTuple):
@@ -175,9 +176,10 @@ def _label(column: str) -> str:
 
 
 def _ticks(ax: Axes, x: pd.Series, log: bool) -> None:
-    """The sizes themselves where there are few, else what the scale offers."""
+    """The sizes themselves where they are few and apart, else what the scale offers."""
     sizes = sorted(set(x))
-    if log and len(sizes) <= 8:
+    apart = len(sizes) < 2 or np.diff(np.log(sizes)).min() > CLOSE * np.ptp(np.log(sizes)) if log else True
+    if log and len(sizes) <= 8 and apart:
         ax.set_xticks(sizes, [f"{size:g}" for size in sizes])
         ax.xaxis.set_minor_locator(NullLocator())
     elif log:

@@ -1,6 +1,7 @@
 """What every estimator is made of: a problem, one gradient primitive, and a way to refuse."""
 
 from abc import ABC, abstractmethod
+from typing import Annotated, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -9,6 +10,24 @@ from torch.distributions import Categorical, Distribution, Independent
 
 class Unsupported(Exception):
     """An estimator and a problem (or num_samples) that do not fit together; the message says why."""
+
+
+class Bound(NamedTuple):
+    """What an option has to be, as part of its type: `temperature: Annotated[float, Bound(0, above=True)]`."""
+
+    least: float
+    above: bool = False
+
+    def holds(self, value: float) -> bool:
+        return value > self.least if self.above else value >= self.least
+
+    def __str__(self) -> str:
+        return f"{'above' if self.above else 'at least'} {self.least:g}"
+
+
+Positive = Annotated[float, Bound(0, above=True)]
+Nonnegative = Annotated[float, Bound(0)]
+Count = Annotated[int, Bound(1)]
 
 
 class Problem(nn.Module, ABC):

@@ -29,6 +29,8 @@ class LAX(nn.Module):
 
     def __init__(self, hidden: int = 16) -> None:
         super().__init__()
+        if hidden < 1:
+            raise ValueError(f"hidden={hidden}: it must be at least 1")
         self.past = Running()
         self.network = nn.Sequential(nn.LazyLinear(hidden), nn.Tanh(), nn.LazyLinear(1))
 

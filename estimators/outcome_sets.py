@@ -5,12 +5,13 @@ They treat the N coordinates as one variable with C^N outcomes, p(z) = prod_n q_
 
 import math
 from collections.abc import Callable
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
 from estimators import beams
-from estimators.core import Problem, Unsupported, grad
+from estimators.core import Bound, Problem, Unsupported, grad
 from estimators.finite import OneHot
 
 STEP = 0.2
@@ -20,7 +21,7 @@ TINY = 1e-30
 Weigh = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
-def rao_blackwell(problem: Problem, params: Tensor, num_samples: int = 1, k: int = 1) -> Tensor:
+def rao_blackwell(problem: Problem, params: Tensor, num_samples: int = 1, k: Annotated[int, Bound(0)] = 1) -> Tensor:
     """Rao-Blackwellised score function (Liu et al. 2019): the k likeliest outcomes summed, the rest sampled.
 
         sum_{z in top k} p(z) f(z) grad log p(z) + (1 - p(top k)) E[f grad log p | not in top k] + E_q[grad f]
@@ -93,13 +94,17 @@ def importance_with_baseline(log_p: Tensor, threshold: Tensor, f: Tensor) -> tup
 
 
 def importance_normalised(log_p: Tensor, threshold: Tensor, f: Tensor) -> tuple[Tensor, Tensor]:
-    """Importance weights that add up to one, and their mean as baseline (Kool et al. 2019): biased.
+    """Importance weights made to add up to one, and their mean as baseline (Kool et al. 2019): biased.
 
-    v = w / sum_t w_t;    a_s = v_s (f_s - sum_t v_t f_t)
+    v = w / sum_t w_t;    a_s = w_s / (sum_t w_t - w_s + p_s) (f_s - sum_t v_t f_t)
+
+    Raises Unsupported for S = 1.
     """
+    _at_least_two(f)
     weight = _importance_weights(log_p, threshold)
-    weight = weight / weight.sum(0)
-    return weight * (f - (weight * f).sum(0)), weight
+    total = weight.sum(0)
+    mean = (weight * f).sum(0) / total
+    return weight / (total - weight + log_p.exp()) * (f - mean), weight / total
 
 
 def unordered(log_p: Tensor, _: Tensor, f: Tensor) -> tuple[Tensor, Tensor]:

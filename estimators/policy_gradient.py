@@ -2,10 +2,10 @@
 
 from torch import Tensor
 
-from estimators.core import Problem, Unsupported, base_of, grad
+from estimators.core import Nonnegative, Problem, Unsupported, base_of, grad
 
 
-def group_normalised(problem: Problem, params: Tensor, num_samples: int = 8, eps: float = 1e-6) -> Tensor:
+def group_normalised(problem: Problem, params: Tensor, num_samples: int = 8, eps: Nonnegative = 1e-6) -> Tensor:
     """GRPO's advantage (Shao et al. 2024): rewards less their group's mean, over their group's standard deviation.
 
         E[1/S sum_s (f_s - mean f) / (std f + eps) grad log q(z_s)] + E_q[grad f]

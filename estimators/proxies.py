@@ -9,7 +9,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from estimators.core import Problem, grad
+from estimators.core import Count, Nonnegative, Positive, Problem, grad
 from estimators.finite import Binary, OneHot, View, view
 
 Proxied = tuple[View, Tensor, Tensor]
@@ -30,12 +30,15 @@ def straight_through(problem: Problem, params: Tensor, num_samples: int = 1, *, 
 
 
 def identity(problem: Problem, params: Tensor, num_samples: int) -> Proxied:
-    """A draw, with the derivative of its logits: straight-through by the identity (Bengio et al. 2013)."""
+    """A draw, with the derivative of its logits: straight-through by the identity (Bengio et al. 2013).
+
+    Of categories, those of log-probabilities, since q keeps no others.
+    """
     q = view(problem, params)
     return q, q.sample(num_samples), q.logits
 
 
-def probabilities(problem: Problem, params: Tensor, num_samples: int, temperature: float = 1.0) -> Proxied:
+def probabilities(problem: Problem, params: Tensor, num_samples: int, temperature: Positive = 1.0) -> Proxied:
     """A draw, with the derivative of sigmoid or softmax(logits / temperature) (Bengio et al. 2013).
 
     At a temperature below 1, slope-annealed (Chung et al. 2017) with slope 1 / temperature.
@@ -50,7 +53,7 @@ def hard_sigmoid(problem: Problem, params: Tensor, num_samples: int) -> Proxied:
     return q, q.sample(num_samples), ((q.logits + 1) / 2).clamp(0, 1)
 
 
-def concrete(problem: Problem, params: Tensor, num_samples: int, temperature: float = 1.0) -> Proxied:
+def concrete(problem: Problem, params: Tensor, num_samples: int, temperature: Positive = 1.0) -> Proxied:
     """Gumbel-Softmax, Concrete (Jang et al. 2017; Maddison et al. 2017): relaxed draws in value and derivative.
 
     Binary Concrete for bits.
@@ -60,7 +63,7 @@ def concrete(problem: Problem, params: Tensor, num_samples: int, temperature: fl
     return q, soft.detach(), soft
 
 
-def gumbel_softmax(problem: Problem, params: Tensor, num_samples: int, temperature: float = 1.0) -> Proxied:
+def gumbel_softmax(problem: Problem, params: Tensor, num_samples: int, temperature: Positive = 1.0) -> Proxied:
     """A draw, with the derivative of the relaxed one: straight-through Gumbel-Softmax (Jang et al. 2017)."""
     q = view(problem, params)
     x = q.perturbed(num_samples)
@@ -68,7 +71,7 @@ def gumbel_softmax(problem: Problem, params: Tensor, num_samples: int, temperatu
 
 
 def gumbel_rao(
-    problem: Problem, params: Tensor, num_samples: int, temperature: float = 1.0, inner: int = 16
+    problem: Problem, params: Tensor, num_samples: int, temperature: Positive = 1.0, inner: Count = 16
 ) -> Proxied:
     """A draw, with the mean derivative over `inner` relaxed ones that agree with it (Gumbel-Rao, Paulus et al. 2021).
 
@@ -81,7 +84,7 @@ def gumbel_rao(
 
 
 def decoupled(
-    problem: Problem, params: Tensor, num_samples: int, forward: float = 0.3, backward: float = 1.0
+    problem: Problem, params: Tensor, num_samples: int, forward: Positive = 0.3, backward: Positive = 1.0
 ) -> Proxied:
     """A relaxed draw, with the derivative of one at another temperature, by the same noise (Shah et al. 2024).
 
@@ -92,7 +95,9 @@ def decoupled(
     return q, q.soft(x, forward).detach(), q.soft(x, backward)
 
 
-def gapped(problem: Problem, params: Tensor, num_samples: int, temperature: float = 1.0, gap: float = 1.0) -> Proxied:
+def gapped(
+    problem: Problem, params: Tensor, num_samples: int, temperature: Positive = 1.0, gap: Nonnegative = 1.0
+) -> Proxied:
     """A draw, with the derivative of softmax at logits moved so that the drawn one leads by `gap` (Fan et al. 2022).
 
     The drawn category's logit is raised to the largest, the others are lowered to `gap` below it.
@@ -104,7 +109,7 @@ def gapped(problem: Problem, params: Tensor, num_samples: int, temperature: floa
     return q, y, q.soft(q.logits + moved, temperature)
 
 
-def reinmax(problem: Problem, params: Tensor, num_samples: int, temperature: float = 1.0) -> Proxied:
+def reinmax(problem: Problem, params: Tensor, num_samples: int, temperature: Positive = 1.0) -> Proxied:
     """A draw, with a derivative of second order, by Heun's method (ReinMax, Liu et al. 2023).
 
         2 d softmax at (softmax(l / temperature) + y) / 2  -  1/2 d softmax(l)

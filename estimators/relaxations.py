@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from estimators.baselines import Running
-from estimators.core import Problem, grad
+from estimators.core import Positive, Problem, grad
 from estimators.finite import View, view
 
 Surrogate = Callable[[View, Tensor, Tensor], Tensor]
@@ -36,7 +36,9 @@ def relaxed_control(
     return g + grad(c - c_again, params, create_graph=create_graph)
 
 
-def concrete(q: View, x: Tensor, _: Tensor, temperature: Tensor | float = 0.5, scaling: Tensor | float = 1.0) -> Tensor:
+def concrete(
+    q: View, x: Tensor, _: Tensor, temperature: Tensor | Positive = 0.5, scaling: Tensor | float = 1.0
+) -> Tensor:
     """scaling x f(relaxed x): REBAR's control variate, as it is. With scaling 0, the score function is left."""
     return scaling * q.f(q.soft(x, temperature))
 
@@ -49,6 +51,8 @@ class Concrete(nn.Module):
 
     def __init__(self, temperature: float = 0.5, scaling: float = 1.0) -> None:
         super().__init__()
+        if not temperature > 0:
+            raise ValueError(f"temperature={temperature}: it must be above 0")
         self.log_temperature = nn.Parameter(torch.tensor(temperature, dtype=torch.float64).log())
         self.scaling = nn.Parameter(torch.tensor(scaling, dtype=torch.float64))
 
@@ -64,6 +68,8 @@ class Network(nn.Module):
 
     def __init__(self, hidden: int = 16) -> None:
         super().__init__()
+        if hidden < 1:
+            raise ValueError(f"hidden={hidden}: it must be at least 1")
         self.past = Running()
         self.network = nn.Sequential(nn.LazyLinear(hidden), nn.Tanh(), nn.LazyLinear(1))
 

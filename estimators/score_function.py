@@ -17,7 +17,7 @@ from torch.distributions import (
 )
 
 from estimators.baselines import leave_one_out, zero
-from estimators.core import Problem, Unsupported, base_of, grad
+from estimators.core import Positive, Problem, Unsupported, base_of, grad
 from estimators.samplers import iid
 
 Baseline = Callable[..., Tensor | float]
@@ -91,7 +91,7 @@ def log_prob_of_blocks(q: Distribution, z: Tensor, ndim: int) -> Tensor:
     return log_prob.flatten(ndim).sum(-1) if log_prob.ndim > ndim else log_prob
 
 
-def score_overdispersed(problem: Problem, params: Tensor, num_samples: int = 1, dispersion: float = 2.0) -> Tensor:
+def score_overdispersed(problem: Problem, params: Tensor, num_samples: int = 1, dispersion: Positive = 2.0) -> Tensor:
     """Score function with draws of a wider proposal, weighted back (O-BBVI, Ruiz et al. 2016).
 
         E_r[q/r (f grad log q + grad f)],    r proportional to q^(1/dispersion)

@@ -25,6 +25,8 @@ class RODEO(nn.Module):
 
     def __init__(self, hidden: int = 16) -> None:
         super().__init__()
+        if hidden < 1:
+            raise ValueError(f"hidden={hidden}: it must be at least 1")
         self.past = Running()
         self.network = nn.Sequential(nn.Linear(2, hidden), nn.Tanh(), nn.Linear(hidden, 1)).double()
         self.alpha = nn.Parameter(torch.zeros((), dtype=torch.float64))

@@ -10,7 +10,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from estimators.core import Problem
+from estimators.core import Positive, Problem
 from estimators.samplers import inverse_cdf, uniforms
 
 Cost = Callable[[Tensor], Tensor]
@@ -24,7 +24,7 @@ def randomised(
     *,
     direction: Callable[[Tensor], Tensor],
     difference: Difference,
-    step: float = 0.1,
+    step: Positive = 0.1,
 ) -> Tensor:
     """Derivative along a random direction, times the direction; one direction a draw.
 
@@ -42,7 +42,7 @@ def randomised(
 
 
 def finite_differences(
-    problem: Problem, params: Tensor, num_samples: int = 1, *, difference: Difference, step: float = 0.01
+    problem: Problem, params: Tensor, num_samples: int = 1, *, difference: Difference, step: Positive = 0.01
 ) -> Tensor:
     """Finite differences along each of the P coordinates, with common random numbers (Glasserman and Yao 1992).
 

@@ -4,6 +4,7 @@ import math
 from decimal import Decimal, localcontext
 from itertools import permutations
 
+import numpy as np
 import pytest
 import torch
 from scipy import integrate, stats
@@ -12,7 +13,13 @@ from benchmarks.engine import leaf
 from estimators import beams
 from estimators.copulas import dirichlet, gaussian
 from estimators.finite import OneHot
-from estimators.outcome_sets import importance, importance_with_baseline, unordered, unordered_with_baseline
+from estimators.outcome_sets import (
+    importance,
+    importance_normalised,
+    importance_with_baseline,
+    unordered,
+    unordered_with_baseline,
+)
 from estimators.samplers import systematic
 from tests.toys import TOYS
 
@@ -291,3 +298,15 @@ def test_weights_of_outcomes_that_are_all_but_impossible(log_p):
     torch.testing.assert_close(signal, w * f, rtol=1e-9, atol=0)
     signal = importance_with_baseline(log_p, threshold, f)[0]
     torch.testing.assert_close(signal, w * (f * (1 + w) - w * f.sum(0)), rtol=1e-9, atol=1e-12)
+
+
+def test_normalised_importance_weights_by_hand():
+    """Two outcomes of three, p = .5 and .3, threshold 0: w = p / (1 - exp(-p)); each leaves its own excess out."""
+    p, f = np.array([0.5, 0.3]), np.array([2.0, -1.0])
+    w = p / (1 - np.exp(-p))
+    mean = (w * f).sum() / w.sum()
+    expected = [w[0] * (f[0] - mean) / (p[0] + w[1]), w[1] * (f[1] - mean) / (p[1] + w[0])]
+    log_p = torch.tensor(np.log(p))[:, None]
+    signal, weight = importance_normalised(log_p, torch.zeros(1), torch.tensor(f)[:, None])
+    np.testing.assert_allclose(signal[:, 0].numpy(), expected, rtol=1e-12)
+    np.testing.assert_allclose(weight[:, 0].numpy(), w / w.sum(), rtol=1e-12)

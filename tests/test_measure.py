@@ -11,6 +11,7 @@ from benchmarks import engine, store
 from benchmarks.engine import Chunks, Counted, chunk_rows, leaf
 from benchmarks.exact import exact_moments
 from benchmarks.measure import measure
+from benchmarks.problems.bernoulli import BernoulliCost
 from benchmarks.problems.linear_vae import LinearVAE
 from benchmarks.problems.quadratic import Quadratic
 from benchmarks.problems.vae import VAE
@@ -133,6 +134,11 @@ def test_estimators_meet_common_random_numbers():
     problem = Quadratic(3)
     first, second = (measure(estimator, problem, **QUICK)[0] for estimator in (reparam, stl))
     assert first["variance"] == second["variance"]
+
+
+def test_chunk_rows_fall_with_draws_that_autograd_does_not_save():
+    rows = [chunk_rows(problem, problem.at("init"), s) for problem in [BernoulliCost(64)] for s in (1, 16, 256)]
+    assert rows[0] > 4 * rows[1] > 16 * rows[2]
 
 
 def test_chunk_rows_follow_the_problem_alone():
