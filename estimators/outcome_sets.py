@@ -73,9 +73,11 @@ def sum_and_sample(log_p: Tensor, _: Tensor, f: Tensor) -> tuple[Tensor, Tensor]
 
 
 def importance(log_p: Tensor, threshold: Tensor, f: Tensor) -> tuple[Tensor, Tensor]:
-    """Importance weights of drawing without replacement (Kool et al. 2019): unbiased.
+    """Importance weights of drawing without replacement (Kool et al. 2019).
 
-    w = p / P(log p + Gumbel > threshold);    a = w f
+        w = p / P(log p + Gumbel > threshold);    a = w f
+
+    Unbiased.
     """
     weight = _importance_weights(log_p, threshold)
     return weight * f, weight
@@ -96,7 +98,7 @@ def importance_with_baseline(log_p: Tensor, threshold: Tensor, f: Tensor) -> tup
 def importance_normalised(log_p: Tensor, threshold: Tensor, f: Tensor) -> tuple[Tensor, Tensor]:
     """Importance weights made to add up to one, and their mean as baseline (Kool et al. 2019): biased.
 
-    v = w / sum_t w_t;    a_s = w_s / (sum_t w_t - w_s + p_s) (f_s - sum_t v_t f_t)
+        v = w / sum_t w_t;    a_s = w_s / (sum_t w_t - w_s + p_s) (f_s - sum_t v_t f_t)
 
     Raises Unsupported for S = 1.
     """
