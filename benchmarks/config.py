@@ -1,11 +1,10 @@
 """What a run may be asked for: the typed keys, their bounds, and the cells that a configuration stands for."""
 
 import inspect
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property, partial
 from pathlib import Path
-from typing import Annotated, Any, get_args, get_origin, get_type_hints
+from typing import Any
 
 import torch
 from hydra import compose
@@ -30,7 +29,8 @@ from benchmarks import (
     tuning,
 )
 from benchmarks.engine import Estimator
-from estimators.core import Bound, Problem, Unsupported
+from benchmarks.options import check_options
+from estimators.core import Problem, Unsupported
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 CELL_KEYS = ("point", "seed", "device", "dtype")
@@ -114,30 +114,6 @@ class Job:
 def estimator_of(node: dict[str, Any]) -> Estimator:
     """What a YAML of an estimator stands for: a function with its options, or an instance of a class."""
     return instantiate(node | {"_partial_": not inspect.isclass(get_object(node["_target_"]))})
-
-
-def check_options(part: Any) -> None:
-    """Raise ValueError for an option that its type forbids, of a partial function or of one among its options."""
-    if not isinstance(part, partial):
-        return
-    try:
-        types = get_type_hints(part.func, include_extras=True)
-    except (NameError, TypeError):  # a user's annotations may not resolve
-        types = {}
-    for name, value in part.keywords.items():
-        check_options(value)
-        for bound in _bounds(types.get(name)):
-            if not bound.holds(value):
-                raise ValueError(f"{name}={value}: it must be {bound}")
-
-
-def _bounds(annotation: Any) -> Iterator[Bound]:
-    """The bounds in a type, also in one of a union."""
-    if get_origin(annotation) is Annotated:
-        yield from (mark for mark in annotation.__metadata__ if isinstance(mark, Bound))
-    else:
-        for inner in get_args(annotation):
-            yield from _bounds(inner)
 
 
 def _targets(node: Any) -> list[str]:

@@ -39,8 +39,7 @@ def arm(problem: Problem, params: Tensor, num_samples: int = 2) -> Tensor:
     Bernoulli and for an odd S.
     """
     q = Binary(problem, params)
-    u = _uniform(q, _pairs(num_samples))
-    b, mirrored = ((v < q.probs).to(u) for v in (u, 1 - u))
+    u, b, mirrored = _mirrored(q, num_samples)
     f, f_mirrored = q.f(b), q.f(mirrored)
     return grad(q.logits, params, (f_mirrored - f)[..., None] * (u - 0.5)) + grad((f + f_mirrored) / 2, params)
 
@@ -54,8 +53,7 @@ def disarm(problem: Problem, params: Tensor, num_samples: int = 2) -> Tensor:
     Unsupported for a q that is not Bernoulli and for an odd S.
     """
     q = Binary(problem, params)
-    u = _uniform(q, _pairs(num_samples))
-    b, mirrored = ((v < q.probs).to(u) for v in (u, 1 - u))
+    _, b, mirrored = _mirrored(q, num_samples)
     f, f_mirrored = q.f(b), q.f(mirrored)
     weight = (f - f_mirrored)[..., None] / 2 * (b - mirrored) * q.logits.abs().sigmoid()
     return grad(q.logits, params, weight) + grad((f + f_mirrored) / 2, params)
@@ -124,7 +122,10 @@ def _uniform(q: Binary, count: int) -> Tensor:
     return torch.rand(count, *q.logits.shape, dtype=q.logits.dtype, device=q.logits.device)
 
 
-def _pairs(num_samples: int) -> int:
+def _mirrored(q: Binary, num_samples: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Uniforms u, and the bits that u and 1 - u make, (S/2, R, *B, N) each."""
     if num_samples % 2:
         raise Unsupported("draws come in pairs: num_samples must be even")
-    return num_samples // 2
+    u = _uniform(q, num_samples // 2)
+    b, mirrored = ((v < q.probs).to(u) for v in (u, 1 - u))
+    return u, b, mirrored

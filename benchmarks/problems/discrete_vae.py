@@ -14,6 +14,7 @@ from benchmarks.problems.parts import (
     STEPS,
     check_at_least,
     check_bounds,
+    climbed,
     digits,
     fan_in_normal,
     flatten,
@@ -122,14 +123,7 @@ class DiscreteVAE(ELBO):
         return cached([*parts, MOST_OUTCOMES, self.kl, exact.x.tolist()], exact._train)
 
     def _train(self) -> Tensor:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            params = self.init[None].clone().requires_grad_()
-            adam = torch.optim.Adam([params], lr=LEARNING_RATE, maximize=True)
-            for _ in range(self.train_steps):
-                params.grad = self._slope(params)
-                adam.step()
-        return params.detach()[0]
+        return climbed(self.init, self._slope, self.train_steps, LEARNING_RATE)
 
     def _slope(self, params: Tensor) -> Tensor:
         """The gradient, (1, P): exact, or the score function's with the mean of the other draws for a baseline."""

@@ -88,6 +88,18 @@ def slices(**sizes: int) -> dict[str, slice]:
     return {name: slice(end - size, end) for (name, size), end in zip(sizes.items(), ends, strict=True)}
 
 
+def climbed(init: Tensor, slope: Callable[[Tensor], Tensor], steps: int, learning_rate: float) -> Tensor:
+    """Where steps of Adam up a slope, (1, P) -> (1, P), lead from init, (P,); always with the same random numbers."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        params = init[None].clone().requires_grad_()
+        adam = torch.optim.Adam([params], lr=learning_rate, maximize=True)
+        for _ in range(steps):
+            params.grad = slope(params)
+            adam.step()
+    return params.detach()[0]
+
+
 def diagonal_normal(loc: Tensor, log_scale: Tensor, event_dims: int) -> Independent:
     """Gaussian with independent coordinates; the last event_dims axes are one draw."""
     normal = Normal(loc, log_scale.exp(), validate_args=False)
