@@ -18,8 +18,7 @@ def check_options(part: Any) -> None:
     for name, value in part.keywords.items():
         check_options(value)
         for bound in _bounds(types.get(name)):
-            if not bound.holds(value):
-                raise ValueError(f"{name}={value}: it must be {bound}")
+            bound.check(**{name: value})
 
 
 def _bounds(annotation: Any) -> Iterator[Bound]:

@@ -178,8 +178,8 @@ def _label(column: str) -> str:
 def _ticks(ax: Axes, x: pd.Series, log: bool) -> None:
     """The sizes themselves where they are few and apart, else what the scale offers."""
     sizes = sorted(set(x))
-    apart = len(sizes) < 2 or np.diff(np.log(sizes)).min() > CLOSE * np.ptp(np.log(sizes)) if log else True
-    if log and len(sizes) <= 8 and apart:
+    crowded = log and len(sizes) > 1 and np.diff(np.log(sizes)).min() <= CLOSE * np.ptp(np.log(sizes))
+    if log and len(sizes) <= 8 and not crowded:
         ax.set_xticks(sizes, [f"{size:g}" for size in sizes])
         ax.xaxis.set_minor_locator(NullLocator())
     elif log:

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
+from estimators.samplers import log_exponential
+
 RESOLUTION = 2.0**-16
 
 
@@ -30,11 +32,11 @@ def without_replacement(logits: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """
 
     def children(largest: Tensor, log_p: Tensor, logits: Tensor) -> Tensor:
-        inherits = one_hot((logits - _log_exponential(log_p)).argmax(-1), log_p.shape[-1])
-        below = -torch.logaddexp(-largest[..., None], _log_exponential(log_p) - log_p)
+        inherits = one_hot((logits - log_exponential(log_p)).argmax(-1), log_p.shape[-1])
+        below = -torch.logaddexp(-largest[..., None], log_exponential(log_p) - log_p)
         return torch.where(inherits > 0, largest[..., None], below)
 
-    return _search(logits, count, -_log_exponential(logits.new_empty(*logits.shape[:-2], 1)), children)
+    return _search(logits, count, -log_exponential(logits.new_empty(*logits.shape[:-2], 1)), children)
 
 
 def remainder(logits: Tensor, excluded: Tensor, count: int) -> Tensor:
@@ -45,7 +47,7 @@ def remainder(logits: Tensor, excluded: Tensor, count: int) -> Tensor:
     for n in range(logits.shape[-2]):
         taken = torch.einsum("sk...,k...,k...c->s...c", same, probability[..., n], excluded[..., n, :])
         left = (logits[..., n, :].exp() - taken).clamp(min=0)
-        chosen = one_hot((left.log() - _log_exponential(left)).argmax(-1), left.shape[-1]).to(left)
+        chosen = one_hot((left.log() - log_exponential(left)).argmax(-1), left.shape[-1]).to(left)
         same = same * (chosen[:, None] * excluded[..., n, :]).sum(-1)
         columns.append(chosen)
     return torch.stack(columns, -2)
@@ -66,7 +68,3 @@ def _search(
         parents = index.gather(-2, (best // C)[..., None].expand(*best.shape, n))
         index = torch.cat([parents, (best % C)[..., None]], -1)
     return one_hot(index, C).to(logits).movedim(-3, 0), scores.movedim(-1, 0)
-
-
-def _log_exponential(like: Tensor) -> Tensor:
-    return torch.empty_like(like).exponential_().log()

@@ -25,7 +25,7 @@ def ar(problem: Problem, params: Tensor, num_samples: int = 1) -> Tensor:
     Unsupported for a q that is not Bernoulli.
     """
     q = Binary(problem, params)
-    u = _uniform(q, num_samples)
+    u = _uniform(q.probs, num_samples)
     f = q.f((u < q.probs).to(u))
     return grad(q.logits, params, f[..., None] * (1 - 2 * u)) + grad(f, params)
 
@@ -39,7 +39,7 @@ def arm(problem: Problem, params: Tensor, num_samples: int = 2) -> Tensor:
     Bernoulli and for an odd S.
     """
     q = Binary(problem, params)
-    u, b, mirrored = _mirrored(q, num_samples)
+    u, b, mirrored = mirrored_pair(q.probs, num_samples)
     f, f_mirrored = q.f(b), q.f(mirrored)
     return grad(q.logits, params, (f_mirrored - f)[..., None] * (u - 0.5)) + grad((f + f_mirrored) / 2, params)
 
@@ -53,7 +53,7 @@ def disarm(problem: Problem, params: Tensor, num_samples: int = 2) -> Tensor:
     Unsupported for a q that is not Bernoulli and for an odd S.
     """
     q = Binary(problem, params)
-    _, b, mirrored = _mirrored(q, num_samples)
+    _, b, mirrored = mirrored_pair(q.probs, num_samples)
     f, f_mirrored = q.f(b), q.f(mirrored)
     weight = (f - f_mirrored)[..., None] / 2 * (b - mirrored) * q.logits.abs().sigmoid()
     return grad(q.logits, params, weight) + grad((f + f_mirrored) / 2, params)
@@ -118,14 +118,17 @@ def costs_and_slopes(q: Binary, b: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return f.detach(), slope.reshape(b.shape), explicit
 
 
-def _uniform(q: Binary, count: int) -> Tensor:
-    return torch.rand(count, *q.logits.shape, dtype=q.logits.dtype, device=q.logits.device)
+def mirrored_pair(p: Tensor, num_samples: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Uniforms u, and the bits of probability p that u and 1 - u make, (S/2, *p) each.
 
-
-def _mirrored(q: Binary, num_samples: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Uniforms u, and the bits that u and 1 - u make, (S/2, R, *B, N) each."""
+    Raises Unsupported for an odd S.
+    """
     if num_samples % 2:
         raise Unsupported("draws come in pairs: num_samples must be even")
-    u = _uniform(q, num_samples // 2)
-    b, mirrored = ((v < q.probs).to(u) for v in (u, 1 - u))
+    u = _uniform(p, num_samples // 2)
+    b, mirrored = ((v < p).to(u) for v in (u, 1 - u))
     return u, b, mirrored
+
+
+def _uniform(p: Tensor, count: int) -> Tensor:
+    return torch.rand(count, *p.shape, dtype=p.dtype, device=p.device)

@@ -11,8 +11,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from estimators.core import Problem, Unsupported, grad
+from estimators.binary import mirrored_pair
+from estimators.core import Problem, grad
 from estimators.finite import OneHot
+from estimators.samplers import log_exponential
 
 Tree = Callable[[int], list[tuple[list[int], list[int]]]]
 
@@ -70,14 +72,11 @@ def disarm_tree(problem: Problem, params: Tensor, num_samples: int = 2, *, tree:
     tree: C -> its decisions, see `balanced` and `stick_breaking`. params: (R, P). Returns (R, P). Raises Unsupported
     for a q without independent finite coordinates and for an odd S.
     """
-    if num_samples % 2:
-        raise Unsupported("draws come in pairs: num_samples must be even")
     q = OneHot(problem, params)
     no, yes = (_members(side, q.logits) for side in zip(*tree(q.logits.shape[-1]), strict=True))
     logits = _log_sum(q.logits, yes) - _log_sum(q.logits, no)
     p = logits.sigmoid().detach()
-    u = torch.rand(num_samples // 2, *logits.shape, dtype=p.dtype, device=p.device)
-    decisions = [(v < p).to(p) for v in (u, 1 - u)]
+    decisions = mirrored_pair(p, num_samples)[1:]
     y, mirrored = (_leaf(b, no, yes) for b in decisions)
     f, f_mirrored = q.f(y), q.f(mirrored)
     came, came_mirrored = (z @ (no + yes) for z in (y, mirrored))
@@ -105,8 +104,8 @@ def stick_breaking(categories: int) -> list[tuple[list[int], list[int]]]:
 
 def _log_dirichlet(q: OneHot, count: int) -> Tensor:
     """Logarithms of uniform draws from the simplex of each coordinate, (S, R, *B, N, C)."""
-    e = torch.empty(count, *q.logits.shape, dtype=q.logits.dtype, device=q.logits.device).exponential_()
-    return e.log() - e.sum(-1, keepdim=True).log()
+    log_e = log_exponential(q.logits.expand(count, *q.logits.shape))
+    return log_e - log_e.logsumexp(-1, keepdim=True)
 
 
 def _draw(q: OneHot, log_pi: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ from torch.nn.functional import one_hot
 
 from estimators.core import Problem, grad
 from estimators.finite import Binary, OneHot
+from estimators.samplers import log_exponential
 
 
 def local_expectation(problem: Problem, params: Tensor, num_samples: int = 1) -> Tensor:
@@ -84,7 +85,7 @@ def stochastic_triple(problem: Problem, params: Tensor, num_samples: int = 1) ->
 
 def _flipped(q: Binary, b: Tensor, log_rate: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Costs of bits, what it adds to flip one of each block drawn by its rate, and which, one-hot."""
-    arrival = torch.empty_like(b).exponential_().log() - log_rate
+    arrival = log_exponential(b) - log_rate
     chosen = one_hot(arrival.argmin(-1), b.shape[-1]).to(b)
     f = q.f(b)
     with torch.no_grad():

@@ -18,11 +18,11 @@ class Bound(NamedTuple):
     least: float
     above: bool = False
 
-    def holds(self, value: float) -> bool:
-        return value > self.least if self.above else value >= self.least
-
-    def __str__(self) -> str:
-        return f"{'above' if self.above else 'at least'} {self.least:g}"
+    def check(self, **options: float) -> None:
+        """Raise ValueError for an option that is out of bounds."""
+        for name, value in options.items():
+            if not (value > self.least if self.above else value >= self.least):
+                raise ValueError(f"{name}={value}: it must be {'above' if self.above else 'at least'} {self.least:g}")
 
 
 Positive = Annotated[float, Bound(0, above=True)]

@@ -9,6 +9,7 @@ from torch.distributions import Bernoulli, Distribution, OneHotCategorical
 from torch.nn.functional import logsigmoid, one_hot
 
 from estimators.core import Problem, Unsupported, base_of
+from estimators.samplers import log_exponential
 
 
 class View(ABC):
@@ -16,17 +17,18 @@ class View(ABC):
 
     B are the problem's blocks (the images of a batch, see `Problem.blocks`), over which f is a sum; most have none.
 
-    logits: of the coordinates, (R, *B, N) or (R, *B, N, C); params' gradient goes through them.
+    logits: of the coordinates, (R, *B, N) or (R, *B, N, C); params' gradient goes through them. q: problem.q(params),
+    where it is at hand.
     """
 
     logits: Tensor
     families: tuple[type[Distribution], ...]
     coordinate_axes: int
 
-    def __init__(self, problem: Problem, params: Tensor) -> None:
+    def __init__(self, problem: Problem, params: Tensor, q: Distribution | None = None) -> None:
         self.problem = problem
         self.params = params
-        self.q = problem.q(params)
+        self.q = problem.q(params) if q is None else q
         self.base: Any = base_of(self.q)
         if not isinstance(self.base, self.families):
             names = " or ".join(family.__name__ for family in self.families)
@@ -84,8 +86,8 @@ class Binary(View):
     families = (Bernoulli,)
     coordinate_axes = 1
 
-    def __init__(self, problem: Problem, params: Tensor) -> None:
-        super().__init__(problem, params)
+    def __init__(self, problem: Problem, params: Tensor, q: Distribution | None = None) -> None:
+        super().__init__(problem, params, q)
         self.logits = self._arranged(self.base.logits)
 
     @property
@@ -127,8 +129,8 @@ class OneHot(View):
     families = (OneHotCategorical, Bernoulli)
     coordinate_axes = 2
 
-    def __init__(self, problem: Problem, params: Tensor) -> None:
-        super().__init__(problem, params)
+    def __init__(self, problem: Problem, params: Tensor, q: Distribution | None = None) -> None:
+        super().__init__(problem, params, q)
         self.bits = isinstance(self.base, Bernoulli)
         logits = self.base.logits
         if self.bits:
@@ -146,11 +148,11 @@ class OneHot(View):
         return (y[..., 1] if self.bits else y).reshape(self._z_shape(y))
 
     def perturbed(self, num_samples: int) -> Tensor:
-        return self.logits - _log_exponential(self.logits.expand(num_samples, *self.logits.shape))
+        return self.logits - log_exponential(self.logits.expand(num_samples, *self.logits.shape))
 
     def given(self, y: Tensor) -> Tensor:
         """The largest is a Gumbel variable, the others are Gumbel variables below it (Maddison et al. 2014)."""
-        noise = _log_exponential(y)
+        noise = log_exponential(y)
         largest = (y * noise).sum(-1, keepdim=True)
         return -torch.where(y > 0, noise, torch.logaddexp(largest, noise - self.logits))
 
@@ -163,18 +165,13 @@ class OneHot(View):
 
 def view(problem: Problem, params: Tensor) -> Binary | OneHot:
     """Bits where q is Bernoulli, else one-hot vectors. Raises Unsupported for a q of other coordinates."""
-    bits = isinstance(base_of(problem.q(params)), Bernoulli)
-    return Binary(problem, params) if bits else OneHot(problem, params)
+    q = problem.q(params)
+    return (Binary if isinstance(base_of(q), Bernoulli) else OneHot)(problem, params, q)
 
 
 def _logistic(like: Tensor) -> Tensor:
     """Standard logistic noise."""
-    return _log_exponential(like) - _log_exponential(like)
-
-
-def _log_exponential(like: Tensor) -> Tensor:
-    """Logarithm of standard exponential noise: minus a standard Gumbel variable."""
-    return torch.empty(like.shape, dtype=like.dtype, device=like.device).exponential_().log()
+    return log_exponential(like) - log_exponential(like)
 
 
 def _softplus(x: Tensor) -> Tensor:

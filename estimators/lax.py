@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, VonMises
 
 from estimators.baselines import Running
-from estimators.core import Problem, base_of, flat, grad
+from estimators.core import Bound, Problem, base_of, flat, grad
 from estimators.pathwise import reparametrised
 from estimators.samplers import iid
 
@@ -29,8 +29,7 @@ class LAX(nn.Module):
 
     def __init__(self, hidden: int = 16) -> None:
         super().__init__()
-        if hidden < 1:
-            raise ValueError(f"hidden={hidden}: it must be at least 1")
+        Bound(1).check(hidden=hidden)
         self.past = Running()
         self.network = nn.Sequential(nn.LazyLinear(hidden), nn.Tanh(), nn.LazyLinear(1))
 

@@ -62,7 +62,7 @@ def _outcomes(problem: Problem, params: Tensor) -> Iterator[tuple[Tensor, Tensor
     """Log-probabilities and costs, (K, R, *B) each, of all outcomes, some at a time."""
     q = problem.q(params)
     try:
-        view = OneHot(problem, params)
+        view = OneHot(problem, params, q)
     except Unsupported as error:
         if not base_of(q).has_enumerate_support or isinstance(q, Independent):
             raise Unsupported(f"enumeration needs a finite q; this one is {type(base_of(q)).__name__}") from error

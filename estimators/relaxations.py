@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from estimators.baselines import Running
-from estimators.core import Positive, Problem, grad
+from estimators.core import Bound, Positive, Problem, grad
 from estimators.finite import View, view
 
 Surrogate = Callable[[View, Tensor, Tensor], Tensor]
@@ -51,8 +51,7 @@ class Concrete(nn.Module):
 
     def __init__(self, temperature: float = 0.5, scaling: float = 1.0) -> None:
         super().__init__()
-        if not temperature > 0:
-            raise ValueError(f"temperature={temperature}: it must be above 0")
+        Bound(0, above=True).check(temperature=temperature)
         self.log_temperature = nn.Parameter(torch.tensor(temperature, dtype=torch.float64).log())
         self.scaling = nn.Parameter(torch.tensor(scaling, dtype=torch.float64))
 
@@ -68,8 +67,7 @@ class Network(nn.Module):
 
     def __init__(self, hidden: int = 16) -> None:
         super().__init__()
-        if hidden < 1:
-            raise ValueError(f"hidden={hidden}: it must be at least 1")
+        Bound(1).check(hidden=hidden)
         self.past = Running()
         self.network = nn.Sequential(nn.LazyLinear(hidden), nn.Tanh(), nn.LazyLinear(1))
 

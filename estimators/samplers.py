@@ -63,6 +63,11 @@ def sobol(q: Distribution, num_samples: int) -> Tensor:
     return inverse_cdf(q, (u + uniforms(q, num_samples)) / 2**BITS)
 
 
+def log_exponential(like: Tensor) -> Tensor:
+    """Logarithms of standard exponential noise in a tensor's shape: minus standard Gumbel variables."""
+    return torch.empty(like.shape, dtype=like.dtype, device=like.device).exponential_().log()
+
+
 def uniforms(q: Distribution, num_samples: int) -> Tensor:
     """Independent uniforms in the shape of S draws of q, in float64: 1 - u is exact, and u is never 1."""
     shape = (num_samples, *q.batch_shape, *q.event_shape)

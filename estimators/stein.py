@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from estimators.baselines import Running, leave_one_out
 from estimators.binary import costs_and_slopes
-from estimators.core import Problem, Unsupported, grad
+from estimators.core import Bound, Problem, Unsupported, grad
 from estimators.finite import Binary
 
 
@@ -25,8 +25,7 @@ class RODEO(nn.Module):
 
     def __init__(self, hidden: int = 16) -> None:
         super().__init__()
-        if hidden < 1:
-            raise ValueError(f"hidden={hidden}: it must be at least 1")
+        Bound(1).check(hidden=hidden)
         self.past = Running()
         self.network = nn.Sequential(nn.Linear(2, hidden), nn.Tanh(), nn.Linear(hidden, 1)).double()
         self.alpha = nn.Parameter(torch.zeros((), dtype=torch.float64))

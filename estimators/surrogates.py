@@ -56,7 +56,7 @@ def taylor(problem: Problem, params: Tensor) -> Surrogate:
     centre = mean_of(q).detach()[None].requires_grad_()
     f = problem.f(centre, frozen, params.detach())
     linear = slope(f, centre, create_graph=True)
-    return _quadratic(q, f.detach()[0], linear.detach()[0], hessian(linear, centre)[0])
+    return _quadratic(q, f.detach()[0], linear.detach()[0], hessian(linear, centre)[0], covariance(q))
 
 
 class LearnedQuadratic(nn.Module):
@@ -81,13 +81,13 @@ class LearnedQuadratic(nn.Module):
         q = problem.q(params)
         if isinstance(self.linear, UninitializedParameter):
             self._size(q.event_shape.numel())
-        scale = covariance(q).detach().diagonal(dim1=-2, dim2=-1).sqrt()
+        spreads = covariance(q)
+        scale = spreads.detach().diagonal(dim1=-2, dim2=-1).sqrt()
         _, spread = self.past(self._costs(problem, params) if self.training else scale)
         quadratic = torch.diag(self.diagonal) + (self.left @ self.right.T + self.right @ self.left.T) / 2
         linear = spread * self.linear.to(params) / scale
-        return _quadratic(
-            q, params.new_zeros(len(params)), linear, spread * quadratic.to(params) / scale[..., None] / scale[:, None]
-        )
+        bend = spread * quadratic.to(params) / scale[..., None] / scale[:, None]
+        return _quadratic(q, params.new_zeros(len(params)), linear, bend, spreads)
 
     def _size(self, size: int) -> None:
         """Zeros, but for V: U V' is zero to begin with, and has a gradient."""
@@ -105,8 +105,11 @@ class LearnedQuadratic(nn.Module):
             return problem.f(q.sample((1,)), q, params)
 
 
-def _quadratic(q: Distribution, value: Tensor, linear: Tensor, quadratic: Tensor) -> Surrogate:
-    """value + linear'(z - m) + 1/2 (z - m)' quadratic (z - m), m the mean of q as it is now, and its mean under q."""
+def _quadratic(q: Distribution, value: Tensor, linear: Tensor, quadratic: Tensor, spreads: Tensor) -> Surrogate:
+    """value + linear'(z - m) + 1/2 (z - m)' quadratic (z - m), m the mean of q as it is now, and its mean under q.
+
+    spreads: the covariance of q, (R, E, E).
+    """
     centre = q.mean.detach()
 
     def f(z: Tensor) -> Tensor:
@@ -114,5 +117,5 @@ def _quadratic(q: Distribution, value: Tensor, linear: Tensor, quadratic: Tensor
         bent = torch.einsum("srd,rde->sre", step, quadratic)
         return value + ((linear + 0.5 * bent) * step).sum(-1)
 
-    spread = 0.5 * (quadratic * covariance(q)).sum((-2, -1))
+    spread = 0.5 * (quadratic * spreads).sum((-2, -1))
     return Surrogate(f, f(q.mean[None])[0] + spread)

@@ -1,7 +1,6 @@
 """A VAE with discrete latents on real images: exact by enumeration while it is small."""
 
 import copy
-from itertools import product
 
 import torch
 from torch import Tensor, nn
@@ -113,7 +112,7 @@ class DiscreteVAE(ELBO):
         D, C = self.latent[0], self.categories
         if C**D > MOST_OUTCOMES:
             raise Unsupported(f"{C}^{D} outcomes are more than {MOST_OUTCOMES}: no exact objective")
-        chosen = torch.tensor(list(product(range(C), repeat=D)), device=self.x.device)
+        chosen = torch.cartesian_prod(*[torch.arange(C, device=self.x.device)] * D).reshape(-1, D)
         z = chosen if C == 2 else nn.functional.one_hot(chosen, C)
         return z.to(self.x)[:, None, None]
 
