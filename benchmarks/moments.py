@@ -11,6 +11,7 @@ from torch import Tensor
 
 BATCHES = 64
 LARGEST = 2048
+OCTAVES = 256
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,8 @@ class Replicates:
     batch_sums, batch_deviations, batch_counts: sums of (gradient - centre), (K, P), and of the squared distances,
         (K, G), over BATCHES interleaved batches, and how many are in each, (K,).
     largest: the LARGEST greatest squared distances of each group, descending, (G, <= LARGEST).
+    counts: how many squared distances d > 0 have floor(2 log2 d) = -2 OCTAVES, ..., 2 OCTAVES - 1; those beyond are in
+        the outermost, (G, 4 OCTAVES).
     """
 
     gradient: Moments
@@ -66,6 +69,7 @@ class Replicates:
     batch_deviations: Tensor
     batch_counts: Tensor
     largest: Tensor
+    counts: Tensor
 
     @classmethod
     def of(cls, gradients: Tensor, groups: list[slice], centre: Tensor, first: int = 0) -> Replicates:
@@ -86,6 +90,7 @@ class Replicates:
             delta.new_zeros(BATCHES, len(groups)).index_add_(0, batch, distances),
             torch.bincount(batch, minlength=BATCHES),
             distances.T.topk(min(rows, LARGEST)).values,
+            _counts(distances),
         )
 
     def __add__(self, other: Replicates) -> Replicates:
@@ -98,4 +103,13 @@ class Replicates:
             self.batch_deviations + other.batch_deviations,
             self.batch_counts + other.batch_counts,
             largest.topk(min(largest.shape[1], LARGEST)).values,
+            self.counts + other.counts,
         )
+
+
+def _counts(distances: Tensor) -> Tensor:
+    """How many of each column lie in each half octave, (G, 4 OCTAVES); zeros in none."""
+    groups, bins = distances.shape[1], 4 * OCTAVES
+    half_octaves = (2 * distances.log2()).floor().clamp(-2 * OCTAVES, 2 * OCTAVES - 1).long() + 2 * OCTAVES
+    flat = half_octaves + bins * torch.arange(groups, device=distances.device)
+    return torch.bincount(flat[distances > 0], minlength=groups * bins).reshape(groups, bins)

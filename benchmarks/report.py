@@ -135,7 +135,11 @@ def write(folder: str | Path, against: str | None = None) -> pd.DataFrame:
     pairs, growth, crossed = compare(frame, against), exponents(frame), crossings(labelled)
     chosen, comparisons = compared(frame, pairs, against)
     caption, table = compact(frame)
-    frames = {"summary": frame.drop(columns=["key", "batch_variances"]), "comparisons": pairs, "exponents": growth}
+    frames = {
+        "summary": frame.drop(columns=["key", "batch_variances", "deviation_counts"]),
+        "comparisons": pairs,
+        "exponents": growth,
+    }
     frames |= {"crossings": crossed} if len(crossed) else {}
     (folder / "crossings.csv").unlink(missing_ok=True)
     for name, rows in frames.items():

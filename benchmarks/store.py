@@ -55,6 +55,7 @@ COLUMNS = [
     "reason",
     "key",
     "batch_variances",
+    "deviation_counts",
 ]
 MEASURED = ["ok", "budget"]
 UNFINISHED = ".part"

@@ -13,7 +13,7 @@ from benchmarks.bias import Difference, combine
 from benchmarks.costs import Costs
 from benchmarks.exact import Exact
 from benchmarks.intervals import Array, Interval
-from benchmarks.moments import Replicates
+from benchmarks.moments import OCTAVES, Replicates
 from benchmarks.reference import Reference
 
 Row = dict[str, Any]
@@ -214,6 +214,9 @@ def row(total: Replicates, known: Known, i: int, costs: Costs, has_variance: boo
         "work_variance_time_low": time_low,
         "work_variance_time_high": time_high,
         "batch_variances": _numpy(total.batch_deviations[:, i] / total.batch_counts).tolist(),
+        "deviation_counts": [
+            [k - 2 * OCTAVES, int(total.counts[i, k])] for k in total.counts[i].nonzero().flatten().tolist()
+        ],
     }
 
 

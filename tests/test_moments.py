@@ -4,7 +4,7 @@ import pytest
 import torch
 from scipy import stats
 
-from benchmarks.moments import BATCHES, Moments, Replicates
+from benchmarks.moments import BATCHES, OCTAVES, Moments, Replicates
 
 
 def pieces(x, sizes):
@@ -50,3 +50,14 @@ def test_replicates_do_not_depend_on_the_chunks(sizes):
     torch.testing.assert_close(total.largest[1], distances.sort(descending=True).values)
     torch.testing.assert_close(total.batch_sums[3], (g - centre)[3::BATCHES].sum(0))
     assert int(total.batch_counts.sum()) == 300
+    half_octaves, counts = (2 * distances.log2()).floor().unique(return_counts=True)
+    assert total.counts[1].nonzero().flatten().sub(2 * OCTAVES).tolist() == half_octaves.tolist()
+    assert total.counts[1][total.counts[1] > 0].tolist() == counts.tolist()
+
+
+def test_counts_have_the_edges_they_name_and_no_zeros():
+    """1 is k = 0, 1.5 is k = 1, 2 is k = 2; what is beyond the range is in the outermost."""
+    d = torch.tensor([0.0, 1.0, 1.4, 1.5, 1.99, 2.0, 1e-300, 1e300], dtype=torch.float64)
+    counts = Replicates.of(d.sqrt()[:, None], [slice(0, 1)], torch.zeros(1)).counts[0]
+    found = {int(k) - 2 * OCTAVES: int(counts[k]) for k in counts.nonzero()}
+    assert found == {-2 * OCTAVES: 1, 0: 2, 1: 2, 2: 1, 2 * OCTAVES - 1: 1}
