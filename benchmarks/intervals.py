@@ -11,6 +11,7 @@ Interval = tuple[float, float, float]
 LEVEL = 0.95
 Z = float(stats.norm.ppf((1 + LEVEL) / 2))
 FEWEST_EXCEEDANCES = 25
+EQUIVALENCE = 0.01  # a bias below this share of the gradient's norm is as good as none
 
 
 def hall(t: Array, skewness: Array) -> Array:

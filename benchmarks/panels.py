@@ -6,15 +6,13 @@ import textwrap
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
-import matplotlib
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import NullFormatter, NullLocator
+from matplotlib.ticker import NullLocator
 
 from benchmarks import plots, store
 from benchmarks.descriptions import Described, select, values_of
@@ -28,8 +26,8 @@ LABELS = plots.LABELS | {
     "variance/gradient_norm": "variance / norm of the gradient",
     "bias/gradient_norm": "bias / norm of the exact gradient",
 }
-LEGEND_COLUMNS = 4
-TITLE_WIDTH = 40
+HEIGHT = 1.9
+CHARACTERS, TITLE_WIDTH = 58, 42
 MARKS = 9
 FLOOR = 1e-10
 CLOSE = 0.08
@@ -49,28 +47,31 @@ def figures(described: Described, frame: pd.DataFrame) -> Iterator[tuple[str, st
 
     frame: results with their options, see `benchmarks.labels.with_options`.
     """
-    matplotlib.use("agg")
     frame = frame[frame["status"].isin(store.MEASURED)]
-    with sns.axes_style("ticks"), plt.rc_context(plots.STYLE):
-        for figure in described:
-            chosen = [(panel, *select(panel, frame)) for panel in figure["panels"]]
-            drawn = [(panel, rows) for panel, rows, reason in chosen if not reason]
-            missing = [f"{panel['title']} ({reason})" for panel, _, reason in chosen if reason]
-            if drawn:
+    for figure in described:
+        chosen = [(panel, *select(panel, frame)) for panel in figure["panels"]]
+        drawn = [(panel, rows) for panel, rows, reason in chosen if not reason]
+        missing = [f"{panel['title']} ({reason})" for panel, _, reason in chosen if reason]
+        if drawn:
+            with plots.applied():
                 made, edges = _figure(drawn, frame)
-                bands = "Bands and bars are 95 % intervals."
-                hollow = f"Hollow, on the edge of an axis: {'; '.join(sorted(edges))}." if edges else ""
-                absent = f"Left out: {'; '.join(missing)}." if missing else ""
-                said = [figure.get("caption", "").strip(), bands, hollow, absent]
-                yield re.sub(r"[^\w.=+-]+", "_", figure["name"]), " ".join(text for text in said if text), made
+            bands = "Bands and bars are 95 % intervals."
+            hollow = f"Hollow, on the edge of an axis: {'; '.join(sorted(edges))}." if edges else ""
+            absent = f"Left out: {'; '.join(missing)}." if missing else ""
+            said = [figure.get("caption", "").strip(), bands, hollow, absent]
+            yield re.sub(r"[^\w.=+-]+", "_", figure["name"]), " ".join(text for text in said if text), made
 
 
 def _figure(drawn: list[tuple[dict[str, Any], pd.DataFrame]], frame: pd.DataFrame) -> tuple[Figure, set[str]]:
-    """Panels in rows of three over one legend, and what is drawn on the edges of their axes."""
-    across = min(len(drawn), 3) if len(drawn) != 4 else 2
+    """Panels in rows of two over one legend, and what is drawn on the edges of their axes.
+
+    One panel is as wide as a column, two as a page.
+    """
+    across = min(len(drawn), 2)
     down = math.ceil(len(drawn) / across)
-    size = (plots.PANEL[0] * across, plots.PANEL[1] * down + 0.5)
-    figure, axes = plt.subplots(down, across, figsize=size, squeeze=False, layout="constrained")
+    figure = Figure(figsize=(plots.PAGE if across > 1 else plots.COLUMN, 6.0 * down))
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(down, across, squeeze=False)
     edges: set[str] = set()
     everyone = {hue: _looks(hue, frame[hue]) for hue in {panel.get("hue", "estimator"): None for panel, _ in drawn}}
     named: set[tuple[str, str]] = set()
@@ -83,10 +84,10 @@ def _figure(drawn: list[tuple[dict[str, Any], pd.DataFrame]], frame: pd.DataFram
         ax.remove()
     legend = {name: look for hue, every in everyone.items() for name, look in every.items() if (hue, name) in named}
     if legend:
-        handles = [Line2D([], [], lw=1.2, label=name, **look) for name, look in legend.items()]
-        columns = min(len(legend), LEGEND_COLUMNS if across > 1 else 2)
-        figure.legend(handles=handles, loc="outside lower center", ncols=columns, frameon=False, handlelength=3)
-    return figure, edges
+        handles = [Line2D([], [], label=plots.short(name), **look) for name, look in legend.items()]
+        columns = min(len(legend), max(1, math.floor(CHARACTERS * across / (7 + max(map(len, legend))))))
+        figure.legend(handles=handles, loc="outside lower center", ncols=columns)
+    return plots.fitted(figure, [HEIGHT] * down), edges
 
 
 def draw(panel: dict[str, Any], rows: pd.DataFrame, ax: Axes, looks: plots.Looks) -> set[str]:
@@ -119,8 +120,8 @@ def draw(panel: dict[str, Any], rows: pd.DataFrame, ax: Axes, looks: plots.Looks
         ax.set_xlim(-0.5, len(places) - 0.5)
     if logy and np.ptp(ends := np.log10(ax.get_ylim())) < 1:  # a decade at least, or noise looks like a trend
         ax.set_ylim(10 ** (ends.mean() - 0.5), 10 ** (ends.mean() + 0.5))
-    if logy and np.ptp(np.log10(ax.get_ylim())) > 2:
-        ax.yaxis.set_minor_formatter(NullFormatter())
+    if logy:
+        plots.log_ticks(ax.yaxis)
     return edges
 
 
@@ -144,7 +145,7 @@ def _line(line: Line, ax: Axes, look: dict[str, Any], numeric: bool, floor: floa
             at = np.full(which.sum(), float(bound))
             ax.plot(line.x[which], at, transform=ax.get_xaxis_transform(), clip_on=False, zorder=3, **hollow)
     if fine.any() and numeric:
-        ax.plot(x, y, lw=1.2, markevery=math.ceil(len(x) / MARKS), **look)
+        ax.plot(x, y, markevery=math.ceil(len(x) / MARKS), **look)
         ax.fill_between(x, low, high, color=look["color"], alpha=0.25, lw=0)
     if fine.any() and (not numeric or fine.sum() == 1):
         ax.plot(x, y, **(look | {"ls": ""}))
