@@ -48,7 +48,7 @@ def compare(frame: pd.DataFrame, against: str | None = None) -> pd.DataFrame:
     pairs = pairs[np.isfinite(pairs["variance"]) | np.isfinite(pairs["variance_against"])]
     chosen = pairs["estimator"] < pairs["estimator_against"] if against is None else pairs["estimator"] != against
     pairs = pairs[chosen & (pairs["estimator_against"] == (against or pairs["estimator_against"]))]
-    tables = [found for at, cost in AT.items() if len(found := _ratios(pairs, cost).assign(at=at))]
+    tables = [found for at, cost in AT.items() if len(found := ratios(pairs, cost).assign(at=at))]
     if not tables:
         return pd.DataFrame(columns=COLUMNS)
     table = pd.concat(tables, ignore_index=True)
@@ -107,15 +107,34 @@ def slope(x: pd.Series, y: pd.Series, low: pd.Series, high: pd.Series) -> tuple[
     return exponent, exponent - half, exponent + half
 
 
-def _ratios(pairs: pd.DataFrame, cost: str | None) -> pd.DataFrame:
-    """Ratios of variance x cost, their intervals, and the p-values of a ratio of 1; none where f is never called."""
-    costs = [np.ones(len(pairs)) if cost is None else pairs[cost + s].to_numpy(dtype=float) for s in SIDES]
-    called = (costs[0] > 0) & (costs[1] > 0)
-    pairs, costs = pairs[called], [c[called] for c in costs]
+def ratios(pairs: pd.DataFrame, cost: str | None) -> pd.DataFrame:
+    """Ratios of variance x cost of rows side by side, their 95 % intervals, and the p-values of a ratio of 1.
+
+    pairs: one row a pair; the second row's columns end in `_against`. cost: a column, or None for the variance alone;
+    pairs in which it is zero are left out.
+    """
+    if cost is not None:
+        pairs = pairs[(pairs[cost] > 0) & (pairs[f"{cost}_against"] > 0)]
     if pairs.empty:
         return pd.DataFrame(columns=COLUMNS[:-1])
+    ratio, error, skewness, degrees = log_ratios(pairs, cost)
+    t = np.divide(ratio, error, out=np.where(ratio == 0, 0.0, np.inf), where=error > 0)
+    quantile = stats.t.ppf((1 + LEVEL) / 2, degrees)
+    low, high = (ratio - error * hall_inverse(np.full(len(ratio), end), skewness) for end in (quantile, -quantile))
+    doubted = np.isfinite(ratio) & np.any([pairs["reason" + s].str.contains(UNTRUSTED) for s in SIDES], axis=0)
+    p = np.where(np.isinf(ratio), 0.0, 2 * stats.t.sf(np.abs(hall(np.clip(t, -1e9, 1e9), skewness)), degrees))
+    low, high, p = (np.where(doubted, np.nan, x) for x in (low, high, p))
+    names = pairs[[*SETTING, "estimator", "estimator_against"]].rename(columns={"estimator_against": "against"})
+    return names.assign(ratio=np.exp(ratio), ratio_low=np.exp(low), ratio_high=np.exp(high), p=p)
+
+
+def log_ratios(pairs: pd.DataFrame, cost: str | None = None) -> tuple[Array, Array, Array, int]:
+    """Logs of the ratios of `ratios`, their standard errors and skewness, and the errors' degrees of freedom.
+
+    Batches are paired by their number: the errors hold whether the two rows met common random numbers or not.
+    """
     variances = [pairs["variance" + s].to_numpy(dtype=float) for s in SIDES]
-    ratio = np.log(costs[0] / costs[1]) + np.log(variances[0]) - np.log(variances[1])
+    ratio = np.log(variances[0]) - np.log(variances[1])
     influence = _influence(pairs, "") - _influence(pairs, "_against")
     count = influence.shape[1]
     squared = influence.var(1, ddof=1) / count
@@ -123,16 +142,12 @@ def _ratios(pairs: pd.DataFrame, cost: str | None) -> pd.DataFrame:
         exact = (pairs["variance_source" + side] == "exact").to_numpy()
         squared[exact] += _log_error(pairs[exact], "variance", side) ** 2
         squared += _log_error(pairs, cost, side) ** 2 if cost == "relative_seconds" else 0.0
+    if cost is not None:
+        costs = [pairs[cost + s].to_numpy(dtype=float) for s in SIDES]
+        ratio = ratio + np.log(costs[0]) - np.log(costs[1])
     error = np.sqrt(squared)
     skewness = np.divide((influence**3).mean(1) / count**2, error**3, out=np.zeros_like(error), where=error > 0)
-    t = np.divide(ratio, error, out=np.where(ratio == 0, 0.0, np.inf), where=error > 0)
-    quantile = stats.t.ppf((1 + LEVEL) / 2, count - 1)
-    low, high = (ratio - error * hall_inverse(np.full(len(ratio), end), skewness) for end in (quantile, -quantile))
-    doubted = np.isfinite(ratio) & np.any([pairs["reason" + s].str.contains(UNTRUSTED) for s in SIDES], axis=0)
-    p = np.where(np.isinf(ratio), 0.0, 2 * stats.t.sf(np.abs(hall(np.clip(t, -1e9, 1e9), skewness)), count - 1))
-    low, high, p = (np.where(doubted, np.nan, x) for x in (low, high, p))
-    names = pairs[[*SETTING, "estimator", "estimator_against"]].rename(columns={"estimator_against": "against"})
-    return names.assign(ratio=np.exp(ratio), ratio_low=np.exp(low), ratio_high=np.exp(high), p=p)
+    return ratio, error, skewness, count - 1
 
 
 def _log_error(pairs: pd.DataFrame, column: str, suffix: str) -> Array:

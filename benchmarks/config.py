@@ -34,6 +34,7 @@ from estimators.core import Problem, Unsupported
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 CELL_KEYS = ("point", "seed", "device", "dtype")
+ORACLES = {"estimators.noise_free.exact", "estimators.baselines.oracle_mean", "estimators.control_variates.Oracle"}
 MEASURING = (bias, costs, engine, exact, intervals, measure, moments, reference, sampling, summary, tuning)
 
 
@@ -87,6 +88,11 @@ class Job:
         size = {} if self.fixed else {"latent_dim": latent_dim}
         problem: Problem = instantiate(self.config["problem"], **size)
         return problem.to(self.config["device"], DTYPES[self.config["dtype"]])
+
+    @property
+    def oracle(self) -> bool:
+        """Whether the estimator knows what nobody knows in practice, such as E f."""
+        return not ORACLES.isdisjoint(_targets(self.config["estimator"]))
 
     @property
     def fixed(self) -> bool:
@@ -179,22 +185,15 @@ def cause(error: Exception) -> BaseException:
 
 def _check_bounds(config: dict[str, Any]) -> None:
     """Raise BadInput for a key that is out of bounds."""
+    bias, least = config["bias_precision"], config["min_replicates"]
     for name, holds, allowed in (
         ("seed", config["seed"] >= 0, "an integer >= 0"),
         ("dtype", config["dtype"] in DTYPES, " or ".join(DTYPES)),
         ("device", config["device"] in ("cpu", "cuda"), "cpu or cuda"),
         ("precision", 0 < config["precision"] < 1, "a number between 0 and 1"),
-        (
-            "bias_precision",
-            config["bias_precision"] is None or config["bias_precision"] > 0,
-            "a number > 0, or null",
-        ),
-        ("min_replicates", config["min_replicates"] >= 2, "an integer >= 2"),
-        (
-            "max_replicates",
-            config["max_replicates"] >= config["min_replicates"],
-            f"an integer >= min_replicates, {config['min_replicates']}",
-        ),
+        ("bias_precision", bias is None or bias > 0, "a number > 0, or null"),
+        ("min_replicates", least >= 2, "an integer >= 2"),
+        ("max_replicates", config["max_replicates"] >= least, f"an integer >= min_replicates, {least}"),
         ("time_budget", config["time_budget"] > 0, "seconds > 0"),
     ):
         if not holds:

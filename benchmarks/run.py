@@ -101,7 +101,8 @@ def execute(arguments: list[str], stop: threading.Event) -> int:
         return 0
     out = next(iter(jobs.values())).out
     command = ["benchmarks/run.py", *arguments]
-    store.begin(out, list(jobs), command, figures_of(jobs), options_of(jobs))
+    oracles = {job.estimator_name for job in jobs.values() if job.oracle}
+    store.begin(out, list(jobs), command, figures_of(jobs), options_of(jobs), oracles)
     cells = [(job, key) for job in jobs.values() for key, _, _ in sweep.cells(job)]
     done = sum(sweep.finished(*cell) for cell in cells)
     print(f"{len(cells)} cells, {done} measured before; results in {out}")

@@ -4,7 +4,11 @@ import hashlib
 import json
 import os
 import platform
+import re
+import subprocess
 import sys
+from collections.abc import Iterable
+from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -99,27 +103,49 @@ def begin(
     command: list[str],
     panels: list[dict[str, Any]] | None = None,
     options: dict[str, dict[str, float]] | None = None,
+    oracles: Iterable[str] = (),
 ) -> None:
     """Write what a sweep is made with: version, environment, commands so far, and each job's configuration.
 
     panels: the figures that its report is to draw; a new one replaces an old one of its name. options: the numbers that
-    each label of an estimator or a problem stands for.
+    each label of an estimator or a problem stands for. oracles: the estimators that know what nobody knows in practice.
     """
     before = about(folder)
     figures = {figure["name"]: figure for figure in [*before.get("panels", []), *(panels or [])]}
     now = {
         "version": VERSION,
-        "commands": [*before.get("commands", []), command],
+        "revision": _revision(),
+        "commands": [*before.get("commands", []), {"date": f"{datetime.now():%Y-%m-%d %H:%M}", "command": command}],
         "panels": list(figures.values()),
         "options": before.get("options", {}) | (options or {}),
+        "oracles": sorted({*before.get("oracles", []), *oracles}),
         "python": sys.version.split()[0],
         "platform": platform.platform(),
+        "processor": _processor(),
         "cpus": os.cpu_count(),
         "packages": {name: version(name) for name in PACKAGES},
     }
     write_atomically(folder / "gradiometer.json", json.dumps(now, indent=1).encode())
     for text in configs:
         write_atomically(folder / "configs" / f"{content_key(text)[:12]}.yaml", text.encode())
+
+
+def _revision() -> str:
+    """The revision that the code is at, as git describes it; empty where it is not in a repository."""
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+
+
+def _processor() -> str:
+    """The processor's name, where the system tells."""
+    try:
+        names = re.findall(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text())
+    except OSError:
+        names = []
+    return names[0] if names else platform.processor()
 
 
 def about(folder: str | Path) -> dict[str, Any]:

@@ -11,53 +11,9 @@ import pandas as pd
 import pytest
 
 from benchmarks import plots, report, store
+from tests.rows import row
 
 ROOT = Path(__file__).parents[1]
-
-
-def row(estimator="score", latent_dim=2, num_samples=1, group="all", **values):
-    """A row whose variance is latent_dim^2 / num_samples."""
-    variance = latent_dim**2 / num_samples
-    base = {
-        "estimator": estimator,
-        "problem": "quadratic",
-        "point": "init",
-        "latent_dim": latent_dim,
-        "num_samples": num_samples,
-        "seed": 0,
-        "device": "cpu",
-        "dtype": "float32",
-        "group": group,
-        "replicates": 1000,
-        "gradient_norm": 1.0,
-        "variance": variance,
-        "variance_low": 0.9 * variance,
-        "variance_high": 1.1 * variance,
-        "bias": 0.0,
-        "bias_low": 0.0,
-        "bias_high": 0.1,
-        "bias_p": 0.5,
-        "bias_detectable": 0.2,
-        "variance_source": "sampled",
-        "seconds": 1e-6,
-        "seconds_low": 0.9e-6,
-        "evaluations": num_samples,
-        "relative_seconds": 2.0,
-        "relative_seconds_low": 1.9,
-        "relative_seconds_high": 2.1,
-        "seconds_high": 1.1e-6,
-        "work_variance": variance * num_samples,
-        "work_variance_low": 0.9 * variance * num_samples,
-        "work_variance_high": 1.1 * variance * num_samples,
-        "batch_variances": list(variance * np.random.default_rng(latent_dim).gamma(50, 0.02, 64)),
-        "work_variance_time": variance * 1e-6,
-        "work_variance_time_low": 0.8 * variance * 1e-6,
-        "work_variance_time_high": 1.2 * variance * 1e-6,
-        "status": "ok",
-        "reason": "",
-        "key": f"{estimator}{latent_dim}{num_samples}",
-    }
-    return base | values
 
 
 @pytest.fixture
@@ -114,8 +70,8 @@ def test_gathering_does_not_read_half_a_cell(tmp_path):
 def test_the_page_is_one_file_with_every_figure_failure_and_number(folder, capsys):
     report.write(folder)
     page = (folder / "report.html").read_text()
-    assert not re.search(r"""(src|href)=["'](?!data:)""", page)
-    assert page.count("<figure>") == len(list((folder / "figures").glob("*.svg"))) == 5
+    assert not re.search(r"""(src|href)=["'](?!data:|#)""", page)
+    assert page.count("<figure>") == len(list((folder / "figures").glob("*.svg"))) == 8
     assert "RuntimeError: &lt;boom&gt;" in page
     assert "64 [57.6, 70.4]" in page
     printed = capsys.readouterr().out
@@ -133,62 +89,6 @@ def test_a_page_of_failures_alone(tmp_path):
     assert not (tmp_path / "figures").exists()
 
 
-def test_the_legend_has_the_fitted_slope_and_the_axes_are_logarithmic():
-    frame = pd.DataFrame([row(latent_dim=d) for d in (2, 4, 8)])
-    ax = plots.scaling(frame, plt.figure().add_subplot(), plots.looks_of(["score"]), "latent_dim", "variance")
-    assert ax.get_legend().get_texts()[0].get_text() == "score, $D$$^{2.00}$ ± 0.1"
-    assert (ax.get_xscale(), ax.get_yscale()) == ("log", "log")
-    plt.close("all")
-
-
-def test_an_estimator_looks_the_same_in_every_panel_and_unlike_the_others():
-    looks = plots.looks_of([f"f{i}" for i in range(24)])
-    assert list(looks)[:3] == ["f0", "f1", "f2"]
-    assert len({(look["color"], look["marker"], look["ls"]) for look in looks.values()}) == 24
-    frame = pd.DataFrame([row(name, d) for name in ("f7", "f9") for d in (2, 4)])
-    ax = plots.scaling(frame, plt.figure().add_subplot(), looks, "latent_dim", "variance")
-    assert [line.get_color() for line in ax.lines] == [looks[name]["color"] for name in ("f7", "f9")]
-    plt.close("all")
-
-
-def test_a_variance_within_rounding_of_zero_has_no_exponent():
-    frame = pd.DataFrame([row(latent_dim=d, variance=1e-30 * d, variance_low=0.0, variance_high=1e-9) for d in (2, 4)])
-    ax = plots.scaling(frame, plt.figure().add_subplot(), plots.looks_of(["score"]), "latent_dim", "variance")
-    assert ax.get_legend().get_texts()[0].get_text() == "score (0 within rounding)"
-    plt.close("all")
-
-
-def test_variance_is_drawn_at_a_size_where_all_estimators_have_some():
-    """score_loo has no S = 1, the smallest; naive has no variance, and the caption says so."""
-    rows = [row("score", d, s) for d in (2, 4) for s in (1, 2)] + [row("score_loo", d, 2) for d in (2, 4)]
-    rows += [row("naive", d, 2, variance=0.0) for d in (2, 4)]
-    made = {name: (text, figure) for name, text, figure in plots.figures(pd.DataFrame(rows))}
-    text, figure = made["variance-latent_dim-quadratic-init-0-cpu-float32"]
-    assert "S = 2" in text
-    assert "for want of a variance: naive" in text
-    assert len(figure.axes[0].lines) == 2
-    plt.close("all")
-
-
-def test_bias_is_absolute_where_the_gradient_is_nothing_but_rounding():
-    for norm, label in ((1.0, "bias / norm of the exact gradient"), (1e-12, "norm of the bias")):
-        frame = pd.DataFrame([row(gradient_norm=norm)])
-        (figure,) = [figure for name, _, figure in plots.figures(frame) if name.startswith("bias")]
-        assert figure.axes[0].get_xlabel() == label
-    plt.close("all")
-
-
-def test_a_label_with_a_path_in_it_is_no_path():
-    (name,) = [name for name, _, _ in plots.figures(pd.DataFrame([row(problem="p(path=/a/b c)")]))]
-    assert name == "bias-p_path=_a_b_c_-init-0-cpu-float32"
-    plt.close("all")
-
-
-def test_one_cell_has_no_scaling_figure():
-    names = [name for name, _, figure in plots.figures(pd.DataFrame([row()])) if plt.close(figure) is None]
-    assert names == ["bias-quadratic-init-0-cpu-float32"]
-
-
 def test_report_alone(folder):
     command = [sys.executable, str(ROOT / "benchmarks" / "report.py")]
     made = subprocess.run([*command, str(folder)], capture_output=True, text=True)
@@ -198,15 +98,11 @@ def test_report_alone(folder):
     assert "holds no results of Gradiometer" in missing.stderr
 
 
-def test_the_report_compares_with_an_estimator_that_is_sound(folder):
-    frame = report.write(folder)
+def test_the_report_compares_every_pair(folder):
+    report.write(folder)
     pairs = pd.read_csv(folder / "comparisons.csv")
     assert set(pairs["at"]) == {"one estimate", "equal evaluations", "equal seconds"}
-    chosen, table = report.compared(frame, pairs, None)
-    assert chosen == "score"
-    assert set(table["estimator"]) == {"naive"}
-    assert "not distinguishable" in table["one estimate"].iloc[0]
-    assert "Compared with score" in (folder / "report.html").read_text()
+    assert set(pairs["group"]) == {"all", "loc"}
     exponents = pd.read_csv(folder / "exponents.csv")
     assert exponents.query("value == 'variance' and x == 'latent_dim'")["exponent"].to_numpy() == pytest.approx(2)
     with pytest.raises(ValueError, match="against=foo: choose from naive, score"):
