@@ -106,9 +106,8 @@ def advice_table(frame: pd.DataFrame) -> pd.DataFrame:
                 advice = advise(part, by)
             except ValueError:
                 continue
-            row[f"least variance × {by}"] = _named(advice.best)
-            if advice.best["variance_low"] <= 0:
-                row[f"least variance × {by}"] += ": no variance"
+            least = _work(advice.best, by) if advice.best["variance_low"] > 0 else "no variance"
+            row[f"least variance × {by}"] = f"{_named(advice.best)}: {least}"
             row[f"{by}: cannot be told from it"] = listed([_named(other) for other in _tied(advice)] or ["none"])
         rows.append(row)
     return pd.DataFrame([row for row in rows if len(row) > 1]).fillna("")
@@ -117,9 +116,8 @@ def advice_table(frame: pd.DataFrame) -> pd.DataFrame:
 def in_words(advice: Advice, by: str, budget: float) -> str:
     """A recommendation as text: the best, what a budget buys, what cannot be told from it, and all the others."""
     best = advice.best
-    column = "work_variance" if by == "evaluations" else "work_variance_time"
-    ends = text_of(best.to_frame().T, "variance") + text_of(best.to_frame().T, column)
-    lines = [f"{_named(best)}: variance {ends[0]} of one estimate, variance x {by} {ends[1]}"]
+    (variance,) = text_of(best.to_frame().T, "variance")
+    lines = [f"{_named(best)}: variance {variance} of one estimate, variance x {by} {_work(best, by)}"]
     if np.isfinite(budget):
         count = int(budget // float(best[by]))
         value, low, high = (float(best[name]) / count for name in ("variance", "variance_low", "variance_high"))
@@ -137,6 +135,11 @@ def in_words(advice: Advice, by: str, budget: float) -> str:
 
 def _named(row: Any) -> str:
     return f"{row.estimator} (S = {row.num_samples})"
+
+
+def _work(best: pd.Series, by: str) -> str:
+    """Variance x evaluations, or x seconds, with its interval."""
+    return text_of(best.to_frame().T, "work_variance" if by == "evaluations" else "work_variance_time")[0]
 
 
 def _ratio(row: Any) -> str:
