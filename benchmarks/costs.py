@@ -1,8 +1,10 @@
 """What an estimate costs: seconds, alone and in a full chunk, and the memory of a chunk at its peak."""
 
+import math
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
+from timeit import Timer
 from typing import Any
 
 import numpy as np
@@ -11,13 +13,14 @@ from scipy import stats
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from torch.utils.benchmark import Timer
+from torch.utils.benchmark.utils.timer import timer as clock
 
 from benchmarks.engine import Chunks, leaf
 from benchmarks.intervals import LEVEL, Array, Interval
 
 ROUNDS = 7
 ROUND_SECONDS = 0.004
+LONGEST = 0.25
 
 
 @dataclass(frozen=True)
@@ -36,26 +39,29 @@ def cost_of(chunks: Chunks, eager: Chunks) -> Costs:
     """Time a cell's estimates; eager: the same, uncompiled, whose allocations torch shows on a CPU.
 
     A full chunk, as many normals and a single estimate are timed in turn, so that they meet the machine in one state.
+    Where a full chunk takes longer than LONGEST seconds, it is a part of one: nothing is left to amortise.
     """
-    size = chunks.problem.q(leaf(chunks.point, 1)).event_shape.numel() * chunks.num_samples * chunks.rows
-    names = {"torch": torch, "size": size, "like": chunks.point, **vars(chunks)}
-    names |= {"params": leaf(chunks.point, chunks.rows), "one": leaf(chunks.point, 1)}
-    timers = [
-        Timer(code, globals=names, num_threads=torch.get_num_threads())
-        for code in (
-            "estimator(problem, params, num_samples=num_samples)",
-            "torch.randn(size, dtype=like.dtype, device=like.device)",
-            "estimator(problem, one, num_samples=num_samples)",
+    rows, where, problem, num_samples = chunks.rows, chunks.point, chunks.problem, chunks.num_samples
+    size = problem.q(leaf(where, 1)).event_shape.numel() * num_samples
+
+    def timers(rows: int) -> list[Timer]:
+        params, one = leaf(where, rows), leaf(where, 1)
+        calls: tuple[Callable[[], object], ...] = (
+            lambda: chunks.estimator(problem, params, num_samples=num_samples),
+            lambda: torch.randn(size * rows, dtype=where.dtype, device=where.device),
+            lambda: chunks.estimator(problem, one, num_samples=num_samples),
         )
-    ]
-    for timer in timers:
-        timer.timeit(1)
-    times = np.array(
-        [[timer.blocked_autorange(min_run_time=ROUND_SECONDS).median for timer in timers] for _ in range(ROUNDS)]
-    )
-    chunk, floor, alone = times.T
+        return [Timer(call, timer=clock) for call in calls]
+
+    first = [timer.timeit(1) for timer in timers(rows)]
+    if first[0] > LONGEST:
+        rows = max(int(rows * LONGEST / first[0]), 1)
+    timed = timers(rows)
+    counts = [math.ceil(ROUND_SECONDS / timer.timeit(1)) for timer in timed]
+    times = [[t.timeit(n) / n for t, n in zip(timed, counts, strict=True)] for _ in range(ROUNDS)]
+    chunk, floor, alone = np.array(times).T
     return Costs(
-        _median(chunk / chunks.rows),
+        _median(chunk / rows),
         _median(chunk / floor),
         _median(alone),
         peak_memory(lambda: eager(0), eager.point.device),
