@@ -8,49 +8,76 @@ import pandas as pd
 from scipy.stats import false_discovery_control
 
 from benchmarks.comparisons import FALSE_DISCOVERIES, ratios
-from benchmarks.tables import text_of
+from benchmarks.intervals import product
+from benchmarks.tables import bias_text, text_of
 from benchmarks.texts import interval, listed, number
-from benchmarks.verdicts import BIASED, NOT_TESTED, finite, measured, trusted, usable
+from benchmarks.verdicts import BIASED, NOT_TESTED, finite, measured, noiseless, trusted, usable
 
-WORK = {"evaluations": "evaluations", "seconds": "relative_seconds"}
+SKIPPED = "was not measured"
+WORK = {
+    "evaluations": "variance × evaluations of f",
+    "seconds": "variance × time, in draws of one sample's normals",
+}
+
+
+class NothingToRecommend(Exception):
+    """No estimator can be considered; the message says why each cannot."""
 
 
 class Advice(NamedTuple):
-    """best: its row, with `work` and its interval. others: at their own best S, in order, with `ratio` of their work to
-    the best's, `ratio_low`, `ratio_high` and `verdict`. left_out: by estimator, why it was not considered.
+    """best: its row, with `work`, `work_low`, `work_high`: variance x work.
+
+    others: the other estimators at their best S, and the same one's other S where they tie, with `ratio` of their work
+    to the best's, `ratio_low`, `ratio_high`, `verdict`. noiseless: those without any variance, the cheapest first.
+    left_out: by estimator, why it was not considered.
     """
 
-    best: pd.Series
+    best: pd.Series | None
     others: pd.DataFrame
+    noiseless: pd.DataFrame
     left_out: dict[str, str]
 
 
 def advise(frame: pd.DataFrame, by: str = "evaluations", bias: float = 0.0, budget: float = np.inf) -> Advice:
-    """The estimator and S with the least variance x work on one problem, point and D.
+    """The estimator and S with the least variance x work on one problem, point and D, of those that have a variance.
 
     Variance x work is what a long average of independent estimates reaches for a given work in all, so that estimators
-    with different S compare. Considered are those whose bias was tested and not found, or is within a share of the
-    exact gradient's norm for sure. The others are compared with the best by the ratio of their variances x work, and
-    `not distinguishable` where it is not 1 at a false discovery rate of 1 % (Benjamini and Hochberg 1995).
+    with different S compare; with a budget, work is one over the number of estimates that it buys. Considered are those
+    whose bias was tested and not found, or is within a share of the exact gradient's norm for sure. The others are
+    compared with the best by the ratio of their variances x work, and `not distinguishable` where it is not 1 at a
+    false discovery rate of 1 % (Benjamini and Hochberg 1995). Of an estimator's S that tie, the smallest is taken.
 
     Args:
         frame: rows of one problem, point, latent_dim and group, see `benchmarks.report.load`.
         by: `evaluations` of f, or `seconds` (in multiples of drawing the normals of one sample at the same time).
         bias: the share of the gradient's norm that a bias may have.
-        budget: the most evaluations of f, or seconds, that one estimate may take.
+        budget: evaluations of f, or seconds in a full chunk, that there are for one gradient.
 
     Raises:
-        ValueError: no estimator can be considered; says why.
+        NothingToRecommend: no estimator can be considered.
     """
     sized = per_estimate(frame)
-    why = _why_not(sized, bias, sized[by].astype(float) > budget)
-    rows = sized[why == ""].assign(work=lambda r: (r["variance"] * r[WORK[by]]).astype(float))
-    left_out = {name: own.iloc[0] for name, own in why.groupby(sized["estimator"]) if (own != "").all()}
+    why = _why_not(sized, bias, by, budget)
+    left_out = _left_out(sized, why)
+    rows = sized[why == ""]
     if rows.empty:
-        raise ValueError("; ".join(f"{name}: {reason}" for name, reason in left_out.items()) or "nothing was measured")
-    each = rows.loc[rows.groupby("estimator")["work"].idxmin()].sort_values("work")
-    pairs = each.iloc[1:].merge(each.iloc[[0]], how="cross", suffixes=("", "_against"))
-    return Advice(each.iloc[0], _compared(pairs, WORK[by]), left_out)
+        said = "; ".join(f"{name}: {reason}" for name, reason in left_out.items())
+        raise NothingToRecommend(said or "nothing was measured")
+    silent = noiseless(rows)
+    exact = rows[silent].sort_values(["evaluations", "estimator"]).drop_duplicates("estimator")
+    noisy, cost = _worked(rows[~silent], by, budget)
+    if noisy.empty:
+        return Advice(None, noisy, exact, left_out)
+    least = noisy.loc[[noisy["work"].idxmin()]]
+    same = noisy[noisy["estimator"] == least["estimator"].iloc[0]]
+    ties = _compared(same.drop(least.index), least, cost)
+    sizes = [*least["num_samples"], *ties.loc[ties["verdict"] == "not distinguishable", "num_samples"]]
+    best = same[same["num_samples"] == min(sizes)]
+    others = _compared(noisy.drop(best.index), best, cost)
+    own = others["estimator"] == best["estimator"].iloc[0]
+    tied = others["verdict"] == "not distinguishable"
+    each = others[~own].assign(worse=~tied).sort_values(["worse", "work"]).drop_duplicates("estimator")
+    return Advice(best.iloc[0], pd.concat([others[own & tied], each]), exact, left_out)
 
 
 def per_estimate(frame: pd.DataFrame) -> pd.DataFrame:
@@ -59,31 +86,56 @@ def per_estimate(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(**{name: frame[name] * frame["num_samples"] for name in names})
 
 
-def _why_not(frame: pd.DataFrame, bias: float, dear: pd.Series) -> pd.Series:
+def _worked(rows: pd.DataFrame, by: str, budget: float) -> tuple[pd.DataFrame, str]:
+    """The rows with `work` and its interval, and the column that the work of one estimate is in."""
+    cost = "evaluations" if by == "evaluations" else "relative_seconds"
+    if np.isfinite(budget):
+        rows, cost = rows.assign(spent=1 / (budget // rows[by].astype(float))), "spent"
+    ends = [f"{cost}{end}" if f"{cost}{end}" in rows else cost for end in ("", "_low", "_high")]
+    variances = rows[["variance", "variance_low", "variance_high"]].astype(float).to_numpy()
+    factors = rows[ends].astype(float).to_numpy()
+    pairs = zip(variances, factors, strict=True)
+    outer = np.array([product((v[0], v[1], v[2]), (f[0], f[1], f[2])) for v, f in pairs]).reshape(-1, 2)
+    return rows.assign(work=variances[:, 0] * factors[:, 0], work_low=outer[:, 0], work_high=outer[:, 1]), cost
+
+
+def _why_not(frame: pd.DataFrame, bias: float, by: str, budget: float) -> pd.Series:
     """Why a row is not considered; empty where it is."""
     allowed = (frame["bias_high"] <= bias * frame["gradient_norm"]) | ~frame["verdict"].str.startswith(BIASED)
     text = pd.Series("", index=frame.index)
     for reason, holds in (
-        ("was not measured", ~measured(frame)),
+        (SKIPPED, ~measured(frame)),
         ("its variance does not exist", ~finite(frame)),
         ("its tail is too heavy to trust the variance", ~trusted(frame)),
         ("its bias was not tested", frame["verdict"] == NOT_TESTED),
         ("biased", ~allowed),
         ("never calls f, or knows what nobody knows", ~usable(frame)),
-        ("over the budget", dear),
+        ("was not timed", frame["relative_seconds"].isna() & (by == "seconds")),
+        ("over the budget", frame[by].astype(float) > budget),
     ):
         text = text.mask((text == "") & holds, reason)
     return text
 
 
-def _compared(pairs: pd.DataFrame, cost: str) -> pd.DataFrame:
-    """The others with their ratios to the best and verdicts."""
-    if pairs.empty or pairs["variance_low_against"].iloc[0] <= 0:  # nothing else, or nothing left to reduce
-        return pairs.assign(ratio=np.inf, ratio_low=np.inf, ratio_high=np.inf, verdict="worse")
-    found = ratios(pairs, cost)
-    columns = found[["ratio", "ratio_low", "ratio_high", "p"]].set_axis(pairs.index)
+def _left_out(frame: pd.DataFrame, why: pd.Series) -> dict[str, str]:
+    """Why an estimator is not considered at any S: what its measured rows lack, if it has some."""
+    found = {}
+    for name, own in why.groupby(frame["estimator"]):
+        if (own != "").all():
+            reasons = list(dict.fromkeys(reason for reason in own if reason != SKIPPED))
+            row = frame.loc[own.index[0]]
+            found[str(name)] = ", ".join(reasons) or f"{row['status']}: {row['reason']}"
+    return found
+
+
+def _compared(others: pd.DataFrame, best: pd.DataFrame, cost: str) -> pd.DataFrame:
+    """Rows with the ratio of their work to the best's, in order, and verdicts."""
+    if others.empty:
+        return others.assign(ratio=np.nan, ratio_low=np.nan, ratio_high=np.nan, verdict="")
+    found = ratios(others.merge(best, how="cross", suffixes=("", "_against")), cost)
+    columns = found[["ratio", "ratio_low", "ratio_high", "p"]].set_axis(others.index)
     different = false_discovery_control(found["p"].fillna(1.0)) < FALSE_DISCOVERIES
-    return pairs.assign(**columns, verdict=np.where(different, "worse", "not distinguishable"))
+    return others.assign(**columns, verdict=np.where(different, "worse", "not distinguishable")).sort_values("work")
 
 
 def each_setting(frame: pd.DataFrame, group: str = "all") -> Iterator[tuple[str, pd.DataFrame]]:
@@ -97,49 +149,60 @@ def each_setting(frame: pd.DataFrame, group: str = "all") -> Iterator[tuple[str,
 
 
 def advice_table(frame: pd.DataFrame) -> pd.DataFrame:
-    """Of each problem, point and D: the best by evaluations and by seconds, and what cannot be told from it."""
+    """Of each problem, point and D: the best by evaluations and by time, and what cannot be told from it."""
     rows = []
     for title, part in each_setting(frame):
         row = {"where": title}
-        for by in WORK:
+        for by, work in WORK.items():
             try:
                 advice = advise(part, by)
-            except ValueError:
+            except NothingToRecommend:
                 continue
-            least = _work(advice.best, by) if advice.best["variance_low"] > 0 else "no variance"
-            row[f"least variance × {by}"] = f"{_named(advice.best)}: {least}"
-            row[f"{by}: cannot be told from it"] = listed([_named(other) for other in _tied(advice)] or ["none"])
+            if len(advice.noiseless):
+                row["no variance is left of"] = listed([_named(other) for other in advice.noiseless.itertuples()], 3)
+            if advice.best is not None:
+                row[f"least {work}"] = f"{_named(advice.best)}: {_work(advice.best)}"
+                row[f"cannot be told from it by {by}"] = listed([_named(tie) for tie in _tied(advice)] or ["none"])
         rows.append(row)
     return pd.DataFrame([row for row in rows if len(row) > 1]).fillna("")
 
 
 def in_words(advice: Advice, by: str, budget: float) -> str:
     """A recommendation as text: the best, what a budget buys, what cannot be told from it, and all the others."""
-    best = advice.best
-    (variance,) = text_of(best.to_frame().T, "variance")
-    lines = [f"{_named(best)}: variance {variance} of one estimate, variance x {by} {_work(best, by)}"]
+    lines = []
+    if len(advice.noiseless):
+        names = [_named(row) for row in advice.noiseless.itertuples()]
+        lines.append(f"no variance is left of {listed(names)}{'' if advice.best is None else '; of the others'}")
+    if advice.best is not None:
+        lines += _best_in_words(advice.best, by, budget)
+        tied = [f"{_named(row)} ({_ratio(row)})" for row in _tied(advice)]
+        lines.append(f"cannot be told from it: {', '.join(tied) or 'none'}")
+        worse = advice.others[advice.others["verdict"] == "worse"]
+        ratio = f"{WORK[by].partition(',')[0]}, relative to the best"
+        table = pd.DataFrame([{"worse": _named(row), ratio: _ratio(row)} for row in worse.itertuples()])
+        lines += [f"\n{table.to_markdown(index=False, disable_numparse=True)}\n"] if len(table) else []
+    return "\n".join(lines + [f"left out, {reason}: {names}" for reason, names in _by_reason(advice.left_out)])
+
+
+def _best_in_words(best: pd.Series, by: str, budget: float) -> list[str]:
+    """Variance, work and bias of the best, and what a budget buys with it."""
+    row = best.to_frame().T
+    lines = [f"{_named(best)}: variance {text_of(row, 'variance')[0]} of one estimate"]
     if np.isfinite(budget):
         count = int(budget // float(best[by]))
-        value, low, high = (float(best[name]) / count for name in ("variance", "variance_low", "variance_high"))
-        lines.append(
-            f"with {number(budget)} {by}: {count} such estimates averaged, variance {interval(value, low, high)}"
-        )
-    tied = [f"{_named(row)} ({_ratio(row)})" for row in _tied(advice)]
-    lines.append(f"cannot be told from it: {', '.join(tied) or 'none'}")
-    worse = advice.others[advice.others["verdict"] == "worse"]
-    ratio = f"variance x {by}, relative to the best"
-    table = pd.DataFrame([{"worse": _named(row), ratio: _ratio(row)} for row in worse.itertuples()])
-    lines += [f"\n{table.to_markdown(index=False, disable_numparse=True)}\n"] if len(table) else []
-    return "\n".join(lines + [f"left out, {reason}: {names}" for reason, names in _by_reason(advice.left_out)])
+        lines.append(f"with {number(budget)} {by}: the mean of {count} such estimates, variance {_work(best)}")
+    else:
+        lines[0] += f", {WORK[by]}: {_work(best)}"
+    found = f"{100 * float(best['bias_detectable']):.3g} % of the exact gradient's norm would have been found"
+    return [*lines, f"its bias: {bias_text(row)[0]}, {best['verdict']}; {found}"]
 
 
 def _named(row: Any) -> str:
     return f"{row.estimator} (S = {row.num_samples})"
 
 
-def _work(best: pd.Series, by: str) -> str:
-    """Variance x evaluations, or x seconds, with its interval."""
-    return text_of(best.to_frame().T, "work_variance" if by == "evaluations" else "work_variance_time")[0]
+def _work(best: pd.Series) -> str:
+    return interval(float(best["work"]), float(best["work_low"]), float(best["work_high"]))
 
 
 def _ratio(row: Any) -> str:

@@ -60,11 +60,11 @@ def compare(frame: pd.DataFrame, against: str | None = None) -> pd.DataFrame:
 def exponents(frame: pd.DataFrame, values: tuple[str, ...] = GROWING) -> pd.DataFrame:
     """Exponents b of power laws value = a x^b in latent_dim and in num_samples, by weighted least squares on the logs.
 
-    Points weigh by their intervals, see `slope`.
+    Points weigh by their intervals, see `slope`; those whose tail allows no interval do not count.
 
     frame: as for `compare`. Returns one row a line: setting, value, x, exponent, exponent_low, exponent_high.
     """
-    measured = frame[frame["status"].isin(store.MEASURED)]
+    measured = frame[frame["status"].isin(store.MEASURED) & ~frame["reason"].fillna("").str.contains(UNTRUSTED)]
     rows = []
     for x in ("latent_dim", "num_samples"):
         held = ["estimator", *(name for name in SETTING if name != x)]

@@ -11,7 +11,7 @@ from benchmarks import tables
 from benchmarks.comparisons import AT
 from benchmarks.intervals import EQUIVALENCE
 from benchmarks.texts import listed, number
-from benchmarks.verdicts import BIASED, measured, rankable
+from benchmarks.verdicts import BIASED, finite, measured, noiseless, rankable, trusted, unbiased, usable
 
 SETTING = ["problem", "point", "seed", "device", "dtype"]
 SIZES = ["latent_dim", "num_samples"]
@@ -85,52 +85,67 @@ def _rows(frame: pd.DataFrame) -> list[Any]:
 
 
 def _least(part: pd.DataFrame) -> pd.DataFrame:
-    """Where it is hardest, the estimators that may be ranked and have a variance above zero, the least first."""
+    """Where it is hardest, the estimators that may be ranked and have a variance, the least first."""
     here = hardest(part)
-    return here[rankable(here) & (here["variance_low"] > 0)].sort_values("variance")
+    return here[rankable(here) & ~noiseless(here)].sort_values("variance")
 
 
 def _variance(held: Results) -> Iterator[str]:
-    """Who has the least variance where it is hardest, and how much less than the reference or the runner-up."""
+    """Who has the least variance where it is hardest, and how much less than the reference."""
     here = hardest(held.frame)
     where = _at(_rows(here)[0])
-    if len(here) == 1:
-        yield f"{here['estimator'].iloc[0]} has a variance of {tables.text_of(here, 'variance')[0]} at {where}."
-    usable = _least(held.frame)
-    if len(usable) < 2:
-        return
-    best, runner_up = map(str, usable["estimator"].iloc[:2])
-    there = held.pairs.merge(here[SIZES].drop_duplicates())
+    nothing = sorted(here.loc[rankable(here) & noiseless(here), "estimator"])
+    if nothing:
+        yield f"No variance is left of {listed(nothing)} at {where}: zero, within rounding."
+    ranked = _least(held.frame)
+    variances = tables.text_of(ranked, "variance")
+    if len(ranked) == 1:
+        yield f"{ranked['estimator'].iloc[0]} has a variance of {variances[0]} at {where}."
+    elif len(ranked):
+        yield from _best(held, ranked, where, "others" if nothing else "estimators")
+    unknown = sorted(here.loc[unbiased(here) & usable(here) & ~(finite(here) & trusted(here)), "estimator"])
+    if unknown:
+        yield f"The tail of {listed(unknown)} allows no verdict on the variance there."
+
+
+def _best(held: Results, ranked: pd.DataFrame, where: str, who: str) -> Iterator[str]:
+    """Who comes first of several, who ties, and the comparison with the reference, which the table has too."""
+    best = str(ranked["estimator"].iloc[0])
+    there = held.pairs.merge(ranked[SIZES].drop_duplicates())
     told = tables.relative(there, best)
-    told = told[told["estimator"].isin(usable["estimator"])]
+    told = told[told["estimator"].isin(ranked["estimator"])]
     tied = told[(told["at"] == "one estimate") & (told["verdict"] == "not distinguishable")]["estimator"]
     also = f"; {listed(sorted(tied))} cannot be told from it" if len(tied) else ""
-    yield f"{best} has the least variance of {len(usable)} estimators without bias found, at {where}{also}."
-    other = held.chosen if held.chosen in set(usable["estimator"]) - {best} else runner_up
-    against = tables.relative(there, other)
+    variance = tables.text_of(ranked, "variance")[0]
+    yield f"{best} has the least variance, {variance}, of {len(ranked)} {who} that can be ranked at {where}{also}."
+    against = tables.relative(there, held.chosen)
     against = against[against["estimator"] == best]
     words = dict(zip(against["at"], tables.in_words(against), strict=True))
     said = [f"{words[at]} ({at})" for at in AT if at in words]
     if said:
-        yield f"Its variance relative to {other}'s there: {'; '.join(said)}."
+        yield f"Its variance relative to {held.chosen}'s there: {'; '.join(said)}."
 
 
 def _bias(part: pd.DataFrame) -> Iterator[str]:
     """Whose bias was found and how large it is; how large it may be of the others."""
     tested = part[part["bias_p"].notna()]
     tested = tested.assign(text=tables.bias_text(tested), share=tested["bias_high"] / tested["gradient_norm"])
-    found = tested[tested["verdict"].str.startswith(BIASED)]
-    largest = found.assign(size=found["bias"] / found["gradient_norm"]).sort_values("size", ascending=False)
-    said = [f"{row.estimator} {row.text} ({_at(row)})" for row in _rows(largest.drop_duplicates("estimator"))]
+    tested = tested[tables.has_norm(tested)]
+    found = tested["verdict"].str.startswith(BIASED)
+    largest = tested[found].assign(size=lambda rows: rows["bias"] / rows["gradient_norm"])
+    largest = largest.sort_values("size", ascending=False).drop_duplicates("estimator")
+    said = [f"{row.estimator} {row.text} ({_at(row)})" for row in _rows(largest)]
     if said:
         yield f"Bias was found, at its largest as a share of the exact gradient's norm: {listed(said, most=40)}."
-    rest = tested.drop(found.index)
-    rest = rest[np.isfinite(rest["bias_detectable"].astype(float))]
+    rest = tested[~found]
     if len(rest):
         worst = _rows(rest.sort_values("share", ascending=False))[0]
         widest = f"the widest interval ends at {number(100 * worst.share)} % ({worst.estimator} at {_at(worst)})"
-        small = f"{(rest['share'] <= EQUIVALENCE).sum()} are within {100 * EQUIVALENCE:g} % of that norm for certain"
-        yield f"No bias was found in {len(rest)} cells of {listed(sorted(set(rest['estimator'])))}: {small}, {widest}."
+        small = (
+            f"in {(rest['share'] <= EQUIVALENCE).sum()} it is within {100 * EQUIVALENCE:g} % of the exact gradient's"
+        )
+        names = listed(sorted(set(rest["estimator"])))
+        yield f"No bias was found in {len(rest)} cells ({names}): {small} norm for certain, {widest}."
 
 
 def _growth(held: Results) -> Iterator[str]:
@@ -143,14 +158,15 @@ def _growth(held: Results) -> Iterator[str]:
         words = dict(zip(lines["estimator"], tables.text_of(lines, "exponent"), strict=True))
         said = [f"{name}'s as {symbol} to the power {words[name]}" for name in dict.fromkeys(spoken) if name in words]
         if said:
-            yield f"With {symbol}, at {'S' if symbol == 'D' else 'D'} = {cell[other]}, variance grows: {listed(said)}."
+            held_at = f"{'S' if symbol == 'D' else 'D'} = {cell[other]}"
+            yield f"With {symbol}, at {held_at}, variance changes: {listed(said)}."
 
 
 def _flips(whole: pd.DataFrame, pairs: pd.DataFrame) -> Iterator[str]:
     """Where the least variance is another estimator's at another point, beyond doubt."""
     pairs = pairs[(pairs["group"] == "all") & (pairs["at"] == "one estimate")]
     held = [name for name in (*SETTING, *SIZES) if name != "point"]
-    for _, part in whole[rankable(whole) & (whole["variance_low"] > 0)].groupby(held):
+    for _, part in whole[rankable(whole) & ~noiseless(whole)].groupby(held):
         here = pairs.merge(part[held].drop_duplicates())
         best = _rows(part.sort_values("variance").drop_duplicates("point").sort_values("point"))
         for one, two in combinations(best, 2):
@@ -162,8 +178,14 @@ def _flips(whole: pd.DataFrame, pairs: pd.DataFrame) -> Iterator[str]:
 
 
 def _crossings(crossed: pd.DataFrame) -> Iterator[str]:
-    """Where one estimator's variance overtakes another's along an option."""
-    for row in _rows(crossed.assign(text=tables.text_of(crossed, "value"))):
-        above = row.estimator_a if row.below == row.estimator_b else row.estimator_b
-        where = f"On {row.problem}, {row.below} has less variance than {above}"
-        yield f"{where} below {row.option} = {row.text}, and more above."
+    """Where one estimator's variance overtakes another's along an option: each pair's ranges, in order."""
+    held = ["point", "latent_dim", "num_samples", "seed", "device", "dtype"]
+    varying = [name for name in held if len(set(crossed[name])) > 1]
+    ordered = crossed.assign(text=tables.text_of(crossed, "value")).sort_values("value")
+    for _, pair in ordered.groupby(["problem", "option", *held, "estimator_a", "estimator_b"]):
+        rows = _rows(pair)
+        first = rows[0]
+        ends = [f"{row.below} below {row.option} = {row.text}" for row in rows]
+        last = first.estimator_a if rows[-1].below == first.estimator_b else first.estimator_b
+        where = "".join(f", {name} {getattr(first, name)}" for name in varying)
+        yield f"On {first.problem}{where}, the less variance of two has {', then '.join(ends)}, then {last}."

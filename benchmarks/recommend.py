@@ -19,7 +19,7 @@ keys (what is left out is answered for each value in the folder):
   problem=NAME     as in the results
   point=NAME
   latent_dim=D
-  budget=X         the most that one gradient may cost, in evaluations of f or in seconds
+  budget=X         what there is for one gradient: evaluations of f, or seconds (in a batch, not alone)
   by=evaluations   what work is: evaluations of f, or seconds
   bias=0           the share of the exact gradient's norm that a bias may have for sure
   group=all        the parameter group
@@ -90,7 +90,7 @@ def main() -> int:
     for title, rows in advice.each_setting(frame, options.group):
         try:
             found = advice.advise(rows, options.by, options.bias, options.budget)
-        except ValueError as error:
+        except advice.NothingToRecommend as error:
             print(f"## {title}\nnone can be recommended: {error}\n")
             continue
         print(f"## {title}\n{advice.in_words(found, options.by, options.budget)}\n")

@@ -87,7 +87,7 @@ def _pairs(frame: pd.DataFrame, chosen: str) -> pd.DataFrame:
 
 def _write_tables(folder: Path, results: Results, styles: Sequence[str]) -> None:
     """The CSV files, and the tables for a paper."""
-    summary = results.frame.drop(columns=["key", "batch_variances", "deviation_counts"])
+    summary = results.frame.drop(columns=["key", "batch_variances", "deviation_counts"], errors="ignore")
     frames = {"summary": summary, "comparisons": results.pairs, "exponents": results.growth}
     frames |= {"crossings": results.crossed} if len(results.crossed) else {}
     (folder / "crossings.csv").unlink(missing_ok=True)

@@ -17,6 +17,7 @@ PAPER = {
     "work_variance": "Variance times evaluations of f",
     "seconds": "Seconds of one estimate",
 }
+RANKED = ("variance", "work_variance")
 STYLES = {"latex": "tex", "markdown": "md"}
 
 
@@ -55,10 +56,16 @@ def in_words(rows: pd.DataFrame) -> list[str]:
 
 def bias_text(frame: pd.DataFrame) -> list[str]:
     """Bias as a percentage of the exact gradient's norm; as it is where that norm is zero within rounding."""
-    told = np.isfinite(frame["bias_detectable"].astype(float))
-    norms = frame["gradient_norm"].where(told, 0.0).astype(float)
+    norms = frame["gradient_norm"].where(has_norm(frame), 0.0).astype(float)
     ends = frame[["bias", "bias_low", "bias_high"]].astype(float).to_numpy()
     return [share(tuple(values), norm) for values, norm in zip(ends, norms, strict=True)]
+
+
+def has_norm(frame: pd.DataFrame) -> pd.Series:
+    """Rows whose problem, point, D and group has an exact gradient beyond rounding, by its most precise estimator."""
+    told = pd.Series(np.isfinite(frame["bias_detectable"].astype(float)), index=frame.index)
+    held = [frame[name] for name in SETTING if name != "num_samples"]
+    return told.groupby(held).transform("any").astype(bool)
 
 
 def text_of(frame: pd.DataFrame, column: str) -> list[str]:
@@ -140,7 +147,8 @@ def paper(frame: pd.DataFrame, style: str) -> dict[str, str]:
         about = dict(zip(("problem", "point", "seed", "device", "dtype"), setting, strict=True))
         for value, title in PAPER.items():
             label = re.sub(r"[^\w.=+-]+", "_", "-".join(str(x) for x in (value, *about.values())))
-            heading = f"{title}: {about['problem']} at {about['point']}, with 95 % intervals; † is biased."
+            least = "; bold is the least, from which others may not be distinguishable" if value in RANKED else ""
+            heading = f"{title}: {about['problem']} at {about['point']}, with 95 % intervals; † is biased{least}."
             made[label] = _typeset(_pivot(part, value, style), style, heading, label)
     return made
 
@@ -151,7 +159,7 @@ def _pivot(part: pd.DataFrame, value: str, style: str) -> pd.DataFrame:
     text = pd.Series(bias_text(part) if value == "bias" else text_of(part, value), index=part.index)
     if style == "latex":
         text = text.str.replace("%", r"\%")
-    if value in ("variance", "work_variance"):
+    if value in RANKED:
         allowed = part[value].where(rankable(part)).astype(float)
         best = allowed == allowed.groupby([part["latent_dim"], part["num_samples"]]).transform("min")
         text = text.where(~best, text.map(lambda x: bold % x))
@@ -169,6 +177,6 @@ def _typeset(table: pd.DataFrame, style: str, heading: str, label: str) -> str:
     if style == "markdown":
         return f"{heading}\n\n{table.reset_index().to_markdown(index=False, disable_numparse=True)}\n"
     settings: dict[str, Any] = {"hrules": True, "position": "t", "caption": heading, "label": f"tab:{label}"}
-    settings["caption"] = heading.replace("%", r"\%").replace("†", r"$^\dagger$").replace("_", r"\_")
+    settings["caption"] = re.sub(r"([%&$#_{}])", r"\\\1", heading).replace("†", r"$^\dagger$")
     styled = table.style.format_index(escape="latex", axis=0).format_index(escape="latex", axis=1)
-    return styled.to_latex(clines="skip-last;data" if table.index.nlevels > 1 else None, **settings)
+    return "% needs \\usepackage{booktabs,multirow}\n" + styled.to_latex(**settings)

@@ -3,11 +3,12 @@
 import numpy as np
 import pandas as pd
 
-from benchmarks import store
-from benchmarks.comparisons import UNTRUSTED
+from benchmarks import overtaking, store
+from benchmarks.comparisons import SETTING, UNTRUSTED
 
 BIASED = "biased"
 NOT_TESTED = "not tested"
+FLOOR = 1e-10
 
 
 def measured(rows: pd.DataFrame) -> pd.Series:
@@ -35,9 +36,36 @@ def trusted(rows: pd.DataFrame) -> pd.Series:
 
 def finite(rows: pd.DataFrame) -> pd.Series:
     """Rows with a variance that exists."""
-    return np.isfinite(rows["variance"].astype(float))
+    return pd.Series(np.isfinite(rows["variance"].astype(float)), index=rows.index)
 
 
 def rankable(rows: pd.DataFrame) -> pd.Series:
     """Rows that may be compared for the least variance."""
     return measured(rows) & finite(rows) & trusted(rows) & unbiased(rows) & usable(rows)
+
+
+def drawable(rows: pd.DataFrame, column: str) -> pd.Series:
+    """Values with a place on one logarithmic axis: none that are infinite, or nothing beside the largest.
+
+    Nothing is what is zero within the rounding that its interval states, or below 1e-10 of the largest.
+    """
+    values = rows[column].astype(float)
+    positive = (values > 0) & np.isfinite(values)
+    if f"{column}_low" in rows:
+        positive &= ~overtaking.zero(rows, column)
+    return positive & (values > FLOOR * values[positive].max())
+
+
+def noiseless(rows: pd.DataFrame) -> pd.Series:
+    """Rows whose variance is nothing: zero within its rounding, or below 1e-10 of the largest in its cell and group."""
+    nothing = pd.Series(False, index=rows.index)
+    for _, cell in rows[finite(rows)].groupby(SETTING):
+        nothing[cell.index] = ~drawable(cell, "variance")
+    return nothing
+
+
+def without_noise(rows: pd.DataFrame) -> frozenset[str]:
+    """Estimators of one problem whose variance is nothing in every cell, at every point: an enumeration's, say."""
+    whole = rows[(rows["group"] == "all") & finite(rows)]
+    noisy = set(whole.loc[~noiseless(whole), "estimator"])
+    return frozenset(str(name) for name in set(whole["estimator"]) - noisy)

@@ -52,7 +52,7 @@ def test_what_cannot_be_told_from_the_best_is_named():
         ({"verdict": "not tested"}, "its bias was not tested"),
         ({"reason": "the tail is too heavy to trust the interval"}, "its tail is too heavy to trust the variance"),
         ({"variance": np.inf}, "its variance does not exist"),
-        ({"status": "failed", "verdict": ""}, "was not measured"),
+        ({"status": "failed", "verdict": "", "reason": "RuntimeError: x"}, "failed: RuntimeError: x"),
         ({"oracle": True}, "never calls f, or knows what nobody knows"),
         ({"evaluations": 0.0}, "never calls f, or knows what nobody knows"),
         ({"evaluations": 9.0}, "over the budget"),
@@ -62,7 +62,7 @@ def test_what_must_not_be_recommended_is_left_out_with_a_reason(values, reason):
     found = advice.advise(frame(gaussian("a", 4), gaussian("odd", 4, scale=0.1, **values)), budget=8)
     assert found.best["estimator"] == "a"
     assert found.left_out == {"odd": reason}
-    with pytest.raises(ValueError, match=f"odd: {reason}"):
+    with pytest.raises(advice.NothingToRecommend, match=f"odd: {reason}"):
         advice.advise(frame(gaussian("odd", 4, **values)), budget=8)
 
 
@@ -75,11 +75,55 @@ def test_a_bias_within_what_is_allowed_for_sure_is_no_hindrance():
 
 def test_an_estimator_without_variance_is_beyond_comparison():
     nothing = {"variance": 0.0, "variance_low": 0.0, "variance_high": 1e-30, "batch_variances": [0.0] * 64}
-    found = advice.advise(frame(gaussian("enumeration", 4, **nothing), gaussian("a", 4)))
-    assert found.best["estimator"] == "enumeration"
-    assert list(found.others["verdict"]) == ["worse"]
-    table = advice.advice_table(frame(gaussian("enumeration", 4, **nothing), gaussian("a", 4)))
-    assert "no variance" in table["least variance × evaluations"].iloc[0]
+    silent = [gaussian(name, 4, 2, **nothing, evaluations=n) for name, n in (("leg", 8), ("enumeration", 4))]
+    found = advice.advise(frame(*silent, gaussian("a", 4)))
+    assert list(found.noiseless["estimator"]) == ["enumeration", "leg"]
+    assert found.best["estimator"] == "a"
+    table = advice.advice_table(frame(*silent, gaussian("a", 4)))
+    assert table["no variance is left of"].iloc[0] == "enumeration (S = 2) and leg (S = 2)"
+    assert advice.advise(frame(*silent)).best is None
+    assert "no variance is left of enumeration" in advice.in_words(advice.advise(frame(*silent)), "evaluations", np.inf)
+
+
+def test_a_wide_interval_that_reaches_zero_is_no_zero():
+    """3.6 [0, 30] against 4 [3.9, 4.1]: by their batches, which differ by a factor of two, nobody can tell."""
+    batches = list(np.r_[np.full(63, 0.1), 220.0])
+    wide = gaussian("wide", 4, scale=0.9, variance_low=0.0, variance_high=30.0, batch_variances=batches)
+    found = advice.advise(frame(wide, gaussian("score", 4, seed=1)))
+    assert len(found.noiseless) == 0
+    assert list(found.others["verdict"]) == ["not distinguishable"]
+
+
+def test_of_numbers_of_samples_that_tie_the_smallest_is_named_and_the_others_too():
+    """Variance 1/S at S evaluations: S cannot matter; errors of the log 0.4 % each, seeds fixed."""
+    rows = frame(*(gaussian("a", 4, s, 1 / s, seed=s) for s in (1, 2, 4)), gaussian("b", 4, 1, 2.0, seed=9))
+    found = advice.advise(rows)
+    assert found.best["num_samples"] == 1
+    tied = found.others[found.others["verdict"] == "not distinguishable"]
+    assert set(zip(tied["estimator"], tied["num_samples"], strict=True)) == {("a", 2), ("a", 4)}
+
+
+def test_a_budget_buys_whole_estimates():
+    """a: 2.5 at S = 4, one estimate for 7 evaluations; b: 11 at S = 1, seven: 11 / 7 = 1.57."""
+    rows = frame(gaussian("a", 4, 4, 0.625), gaussian("b", 4, 1, 2.75, seed=1))
+    assert advice.advise(rows).best["estimator"] == "a"
+    found = advice.advise(rows, budget=7)
+    assert found.best["estimator"] == "b"
+    assert found.best["work"] == pytest.approx(11 / 7)
+
+
+def test_the_reason_is_that_of_the_rows_that_were_measured():
+    """Leave-one-out is skipped at S = 1, and biased at S = 2."""
+    skipped = gaussian("loo", 4, 1, status="skipped", reason="needs two", verdict="", variance=np.nan)
+    rows = frame(gaussian("a", 4), skipped, gaussian("loo", 4, 2, **BIASED))
+    assert advice.advise(rows).left_out == {"loo": "biased"}
+    assert advice.advise(rows.iloc[:2]).left_out == {"loo": "skipped: needs two"}
+
+
+def test_what_was_not_timed_is_left_out_by_seconds_alone():
+    rows = frame(gaussian("a", 4, relative_seconds=np.nan), gaussian("b", 4, scale=2.0))
+    assert advice.advise(rows).best["estimator"] == "a"
+    assert advice.advise(rows, by="seconds").left_out == {"a": "was not timed"}
 
 
 @pytest.fixture
@@ -102,7 +146,8 @@ def test_the_command_says_what_a_budget_buys(folder):
     made = run(folder, "problem=quadratic", "latent_dim=8", "budget=20")
     assert (made.returncode, made.stderr) == (0, "")
     assert "## quadratic at init, D = 8\nreparam (S = 2): variance 8 [7.84, 8.16] of one estimate" in made.stdout
-    assert "with 20 evaluations: 10 such estimates averaged, variance 0.8 [0.784, 0.816]" in made.stdout
+    assert "with 20 evaluations: the mean of 10 such estimates, variance 0.8 [0.784, 0.816]" in made.stdout
+    assert "its bias: 0 % [0, 10], no bias found" in made.stdout
     assert "| score (S = 2) | 9" in made.stdout
     assert "D = 2" not in made.stdout
     everything = run(folder)

@@ -1,6 +1,7 @@
 """The report's page: what it says, and that its table sorts and filters in a browser."""
 
 import html
+import math
 import re
 import shutil
 import subprocess
@@ -62,7 +63,8 @@ def test_the_findings_say_who_has_the_least_variance_by_how_much():
     rows += [gaussian("reparam", d, seed=1, relative_seconds=4.0) for d in (2, 8, 32)]
     ((title, said),) = findings.sentences(results(rows))
     assert title == "quadratic at init"
-    assert said[0] == "reparam has the least variance of 2 estimators without bias found, at D = 32, S = 1."
+    least = "reparam has the least variance, 32 [31.4, 32.6], of 2 estimators that can be ranked at D = 32, S = 1."
+    assert said[0] == least
     assert re.match(
         r"Its variance relative to score's there: 40(\.\d)? \[39.*, 40.*\] times less \(one estimate\)", said[1]
     )
@@ -75,11 +77,45 @@ def test_the_findings_name_ties_biases_and_flips():
     biased = {"bias": 0.5, "bias_low": 0.4, "bias_high": 0.6, "bias_p": 1e-9, "verdict": "biased"}
     rows += [gaussian("naive", 4, scale=0.1, **biased), gaussian("oracle", 4, scale=0.1, oracle=True)]
     ((_, said),) = findings.sentences(results(rows))
-    assert re.match(r"[ab] has the least variance of 3 estimators without .*; [ab] cannot be told from it\.", said[0])
+    assert re.match(r"[ab] has the least variance, .*, of 3 estimators .*; [ab] cannot be told from it\.", said[0])
     assert any("Bias was found" in text and "naive 50 % [40, 60] (D = 4, S = 1)" in text for text in said)
     flipped = [gaussian("a", 4, point="near", scale=3.0), gaussian("c", 4, point="near", seed=3)]
     *_, (_, between) = findings.sentences(results([rows[0], rows[2], *flipped]))
     assert between == ["On quadratic at D = 4, S = 1, a has less variance than c at init, and more at near."]
+
+
+def test_the_findings_name_the_largest_bias_and_the_widest_interval():
+    biased = {"bias_p": 1e-9, "verdict": "biased"}
+    rows = [gaussian("naive", 2, bias=0.2, bias_low=0.1, bias_high=0.3, **biased)]
+    rows += [gaussian("naive", 4, bias=0.5, bias_low=0.4, bias_high=0.6, **biased)]
+    rows += [gaussian("a", d, bias_high=high) for d, high in ((2, 0.004), (4, 0.3), (8, 0.02))]
+    ((_, said),) = findings.sentences(results(rows))
+    norm = "exact gradient's norm"
+    assert f"Bias was found, at its largest as a share of the {norm}: naive 50 % [40, 60] (D = 4, S = 1)." in said
+    widest = "the widest interval ends at 30 % (a at D = 4, S = 1)"
+    assert f"No bias was found in 3 cells (a): in 1 it is within 1 % of the {norm} for certain, {widest}." in said
+
+
+def test_the_findings_say_who_has_no_variance_left():
+    nothing = {"variance": 0.0, "variance_low": 0.0, "variance_high": 1e-30, "batch_variances": [0.0] * 64}
+    rows = [gaussian("stl", 4, **nothing), gaussian("a", 4), gaussian("c", 4, scale=2.0, seed=1)]
+    rows += [gaussian("odd", 4, reason="the tail is too heavy")]
+    ((_, said),) = findings.sentences(results(rows))
+    assert said[0] == "No variance is left of stl at D = 4, S = 1: zero, within rounding."
+    assert said[1].startswith("a has the least variance, 4 [3.92, 4.08], of 2 others that can be ranked")
+    assert "The tail of odd allows no verdict on the variance there." in said
+
+
+def test_the_findings_tell_the_ranges_between_crossings():
+    """b below 1 and above 3, a between; the same at two D, which the sentences name."""
+    rows = [gaussian(name, d, problem=f"cost(k={k})", key=f"{name}{d}{k}", scale=scale, seed=int(10 * k) + seed)
+            for d in (2, 4) for k in (0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0)
+            for seed, name, scale in ((1, "a", 4.0), (2, "b", 4 * math.exp(2 - (k - 2) ** 2 * 2)))]  # fmt: skip
+    *_, (_, between) = findings.sentences(results(rows))
+    crossed = [said for said in between if "the less variance of two has" in said]
+    assert len(crossed) == 2
+    pattern = r"On cost, latent_dim 2, .* has b below k = (1|0.99).*, then a below k = (3|2.99).*, then b\."
+    assert re.match(pattern, crossed[0]), crossed
 
 
 def test_every_measured_number_of_the_findings_stands_in_a_table(tmp_path):

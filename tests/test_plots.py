@@ -13,7 +13,7 @@ from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from benchmarks import plots
+from benchmarks import plots, verdicts
 from benchmarks.intervals import product
 from benchmarks.plots import flips, forest, fronts, growth, part, style, tails, winners
 from tests.rows import row
@@ -43,7 +43,7 @@ def part_of(frame, pairs=None):
     """All rows as one part."""
     frame = part.with_time(frame)
     looks = plots.looks_of(frame["estimator"])
-    return part.Part(frame, "here", "x", looks, part.without_noise(frame), part.Ties(frame, pairs))
+    return part.Part(frame, "here", "x", looks, verdicts.without_noise(frame), part.Ties(frame, pairs))
 
 
 DRAWS = {

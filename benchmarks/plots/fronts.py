@@ -10,9 +10,9 @@ from matplotlib.lines import Line2D
 from matplotlib.transforms import Bbox
 from numpy.typing import NDArray
 
-from benchmarks.plots.part import Drawn, Part, drawable, has_norm, listed, replicates
+from benchmarks.plots.part import Drawn, Part, has_norm, listed, replicates
 from benchmarks.plots.style import GREY, NAMED, Looks, fitted, legend_below, log_ticks, natural, panels, short, shown
-from benchmarks.verdicts import unbiased, usable
+from benchmarks.verdicts import drawable, trusted, unbiased, usable
 
 HEIGHT = 2.6
 
@@ -33,7 +33,7 @@ def points_of(part: Part) -> pd.DataFrame:
 
     x: time, in draws of the whole of z's noise. y: variance over the gradient's squared norm, where it has one.
     """
-    rows = part.whole[usable(part.whole) & ~part.whole["estimator"].isin(part.noiseless)]
+    rows = part.whole[usable(part.whole) & trusted(part.whole) & ~part.whole["estimator"].isin(part.noiseless)]
     rows = rows[drawable(rows, "variance") & shown(rows["time"])]
     if rows.empty:
         return rows

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from benchmarks import comparisons
-from benchmarks.plots.part import Drawn, Part, drawable, listed, replicates
+from benchmarks.plots.part import Drawn, Part, listed, replicates
 from benchmarks.plots.style import (
     GREY,
     LABELS,
@@ -24,7 +24,7 @@ from benchmarks.plots.style import (
     short,
     size_ticks,
 )
-from benchmarks.verdicts import unbiased
+from benchmarks.verdicts import drawable, unbiased
 
 HEIGHT = 1.55
 COSTS = ("seconds", "evaluations", "peak_memory")

@@ -10,15 +10,14 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from benchmarks import overtaking, texts
+from benchmarks import texts
 from benchmarks.comparisons import compare
 from benchmarks.intervals import product
-from benchmarks.plots.style import NAMED, Looks, looks_of, natural, short, shown
-from benchmarks.verdicts import finite, rankable, trusted, unbiased, usable
+from benchmarks.plots.style import NAMED, Looks, looks_of, natural, short
+from benchmarks.verdicts import drawable, finite, rankable, trusted, unbiased, usable
 
 SETTING = ["problem", "point", "seed", "device", "dtype"]
 CELL = [*SETTING, "latent_dim", "num_samples"]
-FLOOR = 1e-10
 AT = {"one estimate": "variance", "equal evaluations": "work_variance", "equal seconds": "variance_time"}
 
 
@@ -98,27 +97,6 @@ def with_time(rows: pd.DataFrame) -> pd.DataFrame:
     low, high = np.array(ends, dtype=float).reshape(-1, 2).T
     value = rows["variance"].astype(float) * time["time"]
     return rows.assign(**time, variance_time=value, variance_time_low=low, variance_time_high=high)
-
-
-def drawable(rows: pd.DataFrame, column: str) -> pd.Series:
-    """Which values have a place on a logarithmic axis: none that are infinite, or nothing beside the largest.
-
-    Nothing is what is zero within the rounding that its interval states, or below 1e-10 of the largest.
-    """
-    values = rows[column].astype(float)
-    positive = shown(values)
-    if f"{column}_low" in rows:
-        positive &= ~overtaking.zero(rows, column)
-    return positive & (values > FLOOR * values[positive].max())
-
-
-def without_noise(rows: pd.DataFrame) -> frozenset[str]:
-    """Estimators of one problem whose variance is nothing beside others' in every cell, at every point."""
-    whole = rows[(rows["group"] == "all") & np.isfinite(rows["variance"].astype(float))]
-    noisy: set[str] = set()
-    for _, cell in whole.groupby(CELL):
-        noisy |= set(cell.loc[drawable(cell, "variance"), "estimator"])
-    return frozenset(str(name) for name in set(whole["estimator"]) - noisy)
 
 
 def has_norm(rows: pd.DataFrame) -> bool:

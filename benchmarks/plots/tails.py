@@ -5,8 +5,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from scipy import stats
 
-from benchmarks.plots.part import Drawn, Part, drawable, replicates
+from benchmarks.plots.part import Drawn, Part, replicates
 from benchmarks.plots.style import NAMED, Looks, fitted, legend_below, log_ticks, panels, short
+from benchmarks.verdicts import drawable
 
 HEIGHT = 2.0
 LEAST = 0.01
@@ -73,7 +74,7 @@ def tail_figures(part: Part) -> list[Drawn]:
     caption = (
         "Distribution of the squared deviations of one estimate from its mean (their mean is the variance): "
         f"{part.about}, D = {dim}, S = {samples}, {replicates(chosen)}.{more} k is the shape of a generalised Pareto "
-        "tail as far as it was seen: the larger, the heavier; from 0.5 on, a variance estimated from them has no "
-        "standard error; from 1 on, there is no variance. Dotted: the square of one standard normal."
+        "tail as far as it was seen: the larger, the heavier; values in lumps, and tails that grow lighter further "
+        "out, look heavy too: the table's status says what is concluded. Dotted: the square of one standard normal."
     )
     return [Drawn(f"tails-{part.suffix}", caption, fitted(figure, [HEIGHT]))]
