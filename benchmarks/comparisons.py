@@ -160,4 +160,5 @@ def _influence(pairs: pd.DataFrame, suffix: str) -> Array:
     """Each batch's pull on the log variance, (pairs, K); none on an exact one."""
     batches = np.array(pairs[f"batch_variances{suffix}"].tolist(), dtype=float)
     exact = (pairs[f"variance_source{suffix}"] == "exact").to_numpy()[:, None]
-    return np.where(exact, 0.0, batches / batches.mean(1, keepdims=True) - 1)
+    with np.errstate(invalid="ignore"):  # an exact variance may have met no draw that differs
+        return np.where(exact, 0.0, batches / batches.mean(1, keepdims=True) - 1)
