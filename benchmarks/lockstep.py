@@ -84,8 +84,8 @@ def timed(
 ) -> pd.DataFrame:
     """Seconds of a full chunk in the cells of both trees' plans, taken side by side.
 
-    Both are built; then they take turns of about 4 ms, the baseline first and the candidate first in turn. A round is
-    two turns of each; where a single call is long, there are fewer. Cells that either cannot build are left out, and
+    Both are built, and take turns of about 4 ms; which is built and called first alternates. A round is two turns of
+    each; where a single call is long, there are fewer. Cells that either cannot build are left out, and
     those of estimators that are not in `only`.
     visits: how many times to go through all cells.
 
@@ -95,20 +95,20 @@ def timed(
     """
     rows = []
     with Stopwatch(baseline, arguments) as before, Stopwatch(candidate, arguments) as now:
-        plans = [
-            {tuple(cell[name] for name in store.CELL): k for k, cell in enumerate(w.heard())} for w in (before, now)
-        ]
-        both = [cell for cell in plans[0] if cell in plans[1] and (only is None or cell[0] in only)]
-        for cell in tqdm(both * visits, desc="timing", unit="cell", disable=None):
-            first = [watch.ask("build", plan[cell]) for watch, plan in zip((before, now), plans, strict=True)]
-            if any(isinstance(found, str) for found in first):
+        watches = before, now
+        plans = {w: {tuple(cell[name] for name in store.CELL): k for k, cell in enumerate(w.heard())} for w in watches}
+        both = [cell for cell in plans[before] if cell in plans[now] and (only is None or cell[0] in only)]
+        for k, cell in enumerate(tqdm(both * visits, desc="timing", unit="cell", disable=None)):
+            order = watches if k % 2 else watches[::-1]
+            if any(isinstance(watch.ask("build", plans[watch][cell]), str) for watch in order):
                 continue
+            first = [watch.ask("time", 1) for watch in order]
             calls = int(np.clip(TURN_SECONDS / min(first), 1, MOST_CALLS))
-            turns: dict[str, list[float]] = {"seconds": [], "seconds_against": []}
-            sides = list(zip(turns, (now, before), strict=True))
             afforded = int(VISIT_SECONDS / sum(first))  # what takes long scatters less
+            seconds: dict[Stopwatch, list[float]] = {watch: [] for watch in watches}
             for turn in range(min(2 * rounds, max(afforded, FEWEST_TURNS))):
-                for name, watch in sides if turn % 2 else reversed(sides):
-                    turns[name].append(watch.ask("time", calls))
+                for watch in order if turn % 2 else order[::-1]:
+                    seconds[watch].append(watch.ask("time", calls))
+            turns = {"seconds": seconds[now], "seconds_against": seconds[before]}
             rows.append(dict(zip(store.CELL, cell, strict=True)) | turns)
     return pd.DataFrame(rows, columns=[*store.CELL, "seconds", "seconds_against"])
