@@ -110,9 +110,11 @@ def test_a_sweep_leaves_everything_that_the_contract_names(run, folder):
     assert len(frame.drop_duplicates(store.CELL)) == 5 * 4
     assert frame["key"].nunique() == 20
     assert {"summary.csv", "report.html", "figures", "configs", "gradiometer.json"} <= set(os.listdir(folder / "o"))
-    assert (
-        len(list((folder / "o" / "figures").glob("*.svg"))) == len(list((folder / "o" / "figures").glob("*.png"))) == 5
-    )
+    drawn = {kind: {path.stem for path in (folder / "o" / "figures").glob(f"*.{kind}")} for kind in ("svg", "png")}
+    assert drawn["svg"] == drawn["png"]
+    kinds = {"winners", "front", "variance", "equal", "cost", "bias", "tails"}
+    assert {name.partition("-")[0] for name in drawn["svg"]} == kinds
+    assert len(drawn["svg"]) == len(kinds) + 3, "variance, equal and cost against both sizes"
     assert str(folder / "o" / "report.html") in out
     assert "| score_loo" in out
     skipped = frame[frame["status"] == "skipped"]
