@@ -10,10 +10,10 @@ import pandas as pd
 from benchmarks import tables
 from benchmarks.comparisons import AT
 from benchmarks.intervals import EQUIVALENCE
+from benchmarks.store import SETTING
 from benchmarks.texts import listed, number
 from benchmarks.verdicts import BIASED, finite, measured, noiseless, rankable, trusted, unbiased, usable
 
-SETTING = ["problem", "point", "seed", "device", "dtype"]
 SIZES = ["latent_dim", "num_samples"]
 MOST_SETTINGS = 12
 MOST_BETWEEN = 10

@@ -1,7 +1,6 @@
 """Figures that an experiment describes as data: which rows, which columns, against what."""
 
 import math
-import re
 import textwrap
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
@@ -18,6 +17,7 @@ from benchmarks import plots, store
 from benchmarks.descriptions import Described, select, values_of
 from benchmarks.labels import LABELLED
 from benchmarks.overtaking import geometric, zero
+from benchmarks.verdicts import FLOOR
 
 LABELS = plots.LABELS | {
     "work_variance": "variance × evaluations",
@@ -29,7 +29,6 @@ LABELS = plots.LABELS | {
 HEIGHT = 1.9
 CHARACTERS, TITLE_WIDTH = 58, 42
 MARKS = 9
-FLOOR = 1e-10
 CLOSE = 0.08
 
 
@@ -59,7 +58,7 @@ def figures(described: Described, frame: pd.DataFrame) -> Iterator[tuple[str, st
             hollow = f"Hollow, on the edge of an axis: {'; '.join(sorted(edges))}." if edges else ""
             absent = f"Left out: {'; '.join(missing)}." if missing else ""
             said = [figure.get("caption", "").strip(), bands, hollow, absent]
-            yield re.sub(r"[^\w.=+-]+", "_", figure["name"]), " ".join(text for text in said if text), made
+            yield store.file_name(figure["name"]), " ".join(text for text in said if text), made
 
 
 def _figure(drawn: list[tuple[dict[str, Any], pd.DataFrame]], frame: pd.DataFrame) -> tuple[Figure, set[str]]:

@@ -16,6 +16,7 @@ from typing import Any
 import pandas as pd
 
 VERSION = version("gradiometer")
+SETTING = ["problem", "point", "seed", "device", "dtype"]
 CELL = ["estimator", "problem", "point", "latent_dim", "num_samples", "seed", "device", "dtype"]
 COLUMNS = [
     *CELL,
@@ -73,6 +74,11 @@ class NotAResultsFolder(Exception):
 def content_key(parts: Any) -> str:
     """SHA-256 of parts as canonical JSON: the same content gives the same 64 hex digits on every machine."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def file_name(text: str) -> str:
+    """A label as the name of a file: what may mean something to a shell or a file system is an underscore."""
+    return re.sub(r"[^\w.=+-]+", "_", text)
 
 
 def write_atomically(path: Path, data: bytes) -> None:

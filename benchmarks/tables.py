@@ -76,7 +76,7 @@ def text_of(frame: pd.DataFrame, column: str) -> list[str]:
 
 def caption(frame: pd.DataFrame) -> str:
     """What is the same in all cells."""
-    same = [name for name in ("problem", "point", "seed", "device", "dtype") if len(set(frame[name])) == 1]
+    same = [name for name in store.SETTING if len(set(frame[name])) == 1]
     return ", ".join(f"{name} {frame[name].iloc[0]}" for name in same)
 
 
@@ -143,10 +143,10 @@ def paper(frame: pd.DataFrame, style: str) -> dict[str, str]:
     """
     rows = frame[(frame["group"] == "all") & measured(frame)]
     made = {}
-    for setting, part in rows.groupby([name for name in SETTING if name not in ("latent_dim", "num_samples", "group")]):
-        about = dict(zip(("problem", "point", "seed", "device", "dtype"), setting, strict=True))
+    for setting, part in rows.groupby(store.SETTING):
+        about = dict(zip(store.SETTING, setting, strict=True))
         for value, title in PAPER.items():
-            label = re.sub(r"[^\w.=+-]+", "_", "-".join(str(x) for x in (value, *about.values())))
+            label = store.file_name("-".join(str(x) for x in (value, *about.values())))
             least = "; bold is the least, from which others may not be distinguishable" if value in RANKED else ""
             heading = f"{title}: {about['problem']} at {about['point']}, with 95 % intervals; † is biased{least}."
             made[label] = _typeset(_pivot(part, value, style), style, heading, label)

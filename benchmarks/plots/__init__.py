@@ -11,7 +11,7 @@ from benchmarks.plots.flips import flip_figures
 from benchmarks.plots.forest import forest_figures
 from benchmarks.plots.fronts import front_figures
 from benchmarks.plots.growth import growth_figures, scaling
-from benchmarks.plots.part import SETTING, Part, Ties, suffix, with_time
+from benchmarks.plots.part import Part, Ties, suffix, with_time
 from benchmarks.plots.style import (
     COLUMN,
     LABELS,
@@ -27,6 +27,7 @@ from benchmarks.plots.style import (
 )
 from benchmarks.plots.tails import tail_figures
 from benchmarks.plots.winners import winner_figures
+from benchmarks.store import SETTING
 from benchmarks.verdicts import without_noise
 
 __all__ = [

@@ -8,8 +8,9 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
-from benchmarks.plots.part import SETTING, Drawn, Part, best, ranked, replicates, suffix, unranked
+from benchmarks.plots.part import Drawn, Part, best, ranked, replicates, suffix, unranked
 from benchmarks.plots.style import fitted, panels, short
+from benchmarks.store import SETTING
 from benchmarks.verdicts import unbiased
 
 LINE = 0.15
@@ -31,7 +32,7 @@ class Ranking:
             if values.empty:
                 continue
             point = str(cell["point"].iloc[0])
-            held = tuple(cell[["problem", "point", "seed", "device", "dtype", "latent_dim", "num_samples"]].iloc[0])
+            held = tuple(cell[[*SETTING, "latent_dim", "num_samples"]].iloc[0])
             ranks[point] = values.rank(method="min")
             least = values[values > 0].min() if (values > 0).any() else 1.0
             logs[point] = (values.clip(lower=least) / least).map(np.log10)

@@ -1,6 +1,5 @@
 """The rows that one figure is of, and what may be said and ranked of them."""
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,13 +9,13 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from benchmarks import texts
+from benchmarks import store, texts
 from benchmarks.comparisons import compare
 from benchmarks.intervals import product
 from benchmarks.plots.style import NAMED, Looks, looks_of, natural, short
+from benchmarks.store import SETTING
 from benchmarks.verdicts import drawable, finite, rankable, trusted, unbiased, usable
 
-SETTING = ["problem", "point", "seed", "device", "dtype"]
 CELL = [*SETTING, "latent_dim", "num_samples"]
 AT = {"one estimate": "variance", "equal evaluations": "work_variance", "equal seconds": "variance_time"}
 
@@ -145,7 +144,7 @@ def unranked(rows: pd.DataFrame, noiseless: frozenset[str]) -> str:
 
 def suffix(values: Iterable[Any]) -> str:
     """What the name of a figure's file ends in."""
-    return re.sub(r"[^\w.=+-]+", "_", "-".join(str(value) for value in values))
+    return store.file_name("-".join(str(value) for value in values))
 
 
 def listed(names: Iterable[str], most: int = 6) -> str:

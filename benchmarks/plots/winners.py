@@ -8,6 +8,7 @@ from matplotlib.patches import Patch, Rectangle
 
 from benchmarks.plots.part import AT, Drawn, Part, best, ranked, replicates, unranked
 from benchmarks.plots.style import LABELS, Looks, fitted, legend_below, natural, panels, short
+from benchmarks.store import SETTING
 
 Won = dict[tuple[int, int], list[str]]
 ROW = 0.26
@@ -22,7 +23,7 @@ def won(part: Part, at: str) -> Won:
     Only estimators whose bias was tested and not found count; a cell needs two of them.
     """
     cells: Won = {}
-    held = tuple(part.whole[["problem", "point", "seed", "device", "dtype"]].iloc[0])
+    held = tuple(part.whole[SETTING].iloc[0])
     for _, cell in part.whole.groupby(["latent_dim", "num_samples"]):
         dim, samples = (int(cell[name].iloc[0]) for name in ("latent_dim", "num_samples"))
         values = ranked(cell, at, part.noiseless)
