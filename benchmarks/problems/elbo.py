@@ -6,7 +6,7 @@ from typing import Literal, get_args
 from torch import Tensor
 from torch.distributions import Distribution, kl_divergence
 
-from benchmarks.problems.parts import check_choice, diagonal_normal
+from benchmarks.problems.parts import DiagonalNormal, check_choice
 from estimators.core import Problem, base_of
 
 KL = Literal["analytic", "mc"]
@@ -69,7 +69,7 @@ class GaussianELBO(ELBO):
         """Mean and log standard deviation of q; each broadcasts to (R, B, D), or (R, D)."""
 
     def q(self, params: Tensor) -> Distribution:
-        return diagonal_normal(*self.encode(params), event_dims=self.blocks + 1)
+        return DiagonalNormal(*self.encode(params), event_dims=self.blocks + 1)
 
     def log_ratio(self, z: Tensor, q: Distribution) -> Tensor:
         log_prior, log_q = (base_of(p).log_prob(z).sum(-1) for p in (self._prior(q), q))
@@ -81,4 +81,4 @@ class GaussianELBO(ELBO):
 
     def _prior(self, q: Distribution) -> Distribution:
         zeros = q.mean.new_zeros(q.mean.shape)
-        return diagonal_normal(zeros, zeros, event_dims=self.blocks + 1)
+        return DiagonalNormal(zeros, zeros, event_dims=self.blocks + 1)

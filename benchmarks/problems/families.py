@@ -33,7 +33,7 @@ from benchmarks.problems.closed_forms import (
     student_moment,
 )
 from benchmarks.problems.gaussian import pack, unpack
-from benchmarks.problems.parts import check_dimension, diagonal_normal
+from benchmarks.problems.parts import DiagonalNormal, check_dimension
 
 COMPONENTS = 3
 CONCENTRATION = 2.0
@@ -131,7 +131,7 @@ def _mixture_init(latent_dim: int) -> Params:
 
 
 def _mixture(v: Params) -> Distribution:
-    components = diagonal_normal(v["loc"], v["log_scale"], event_dims=1)
+    components = DiagonalNormal(v["loc"], v["log_scale"], event_dims=1)
     return MixtureSameFamily(Categorical(logits=v["logits"], validate_args=False), components, validate_args=False)
 
 

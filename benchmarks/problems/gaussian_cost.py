@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from benchmarks.problems.costs import COSTS
-from benchmarks.problems.parts import check_bounds, check_choice, diagonal_normal, slices
+from benchmarks.problems.parts import DiagonalNormal, check_bounds, check_choice, slices
 from estimators.core import Problem
 
 NARROW = -7.0
@@ -74,7 +74,7 @@ class GaussianCost(Problem):
 
     def q(self, params: Tensor) -> Distribution:
         loc, log_scale = params.chunk(2, dim=-1)
-        return diagonal_normal(loc, log_scale, event_dims=1)
+        return DiagonalNormal(loc, log_scale, event_dims=1)
 
     def f(self, z: Tensor, q: Distribution | None, params: Tensor) -> Tensor:
         if self.combine == "joint":

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, MultivariateNormal
 
 from benchmarks.problems.gaussian import entropy, pack, unpack
-from benchmarks.problems.parts import check_at_least, check_bounds, check_choice, diagonal_normal, slices
+from benchmarks.problems.parts import DiagonalNormal, check_at_least, check_bounds, check_choice, slices
 from benchmarks.problems.target import Target
 
 Covariance = Literal["full", "diagonal"]
@@ -52,7 +52,7 @@ class GaussianTarget(Target):
     def q(self, params: Tensor) -> Distribution:
         loc, packed = self._split(params)
         if not self.full:
-            return diagonal_normal(loc, packed, event_dims=1)
+            return DiagonalNormal(loc, packed, event_dims=1)
         return MultivariateNormal(loc, scale_tril=self._scale_tril(packed), validate_args=False)
 
     def log_density(self, z: Tensor) -> Tensor:

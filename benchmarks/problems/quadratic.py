@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from benchmarks.problems.parts import check_bounds, diagonal_normal, slices
+from benchmarks.problems.parts import DiagonalNormal, check_bounds, slices
 from estimators.core import Problem, Unsupported
 
 
@@ -70,12 +70,12 @@ class Quadratic(Problem):
 
     def q(self, params: Tensor) -> Distribution:
         loc, log_scale = params.chunk(2, dim=-1)
-        return diagonal_normal(loc, log_scale, event_dims=1)
+        return DiagonalNormal(loc, log_scale, event_dims=1)
 
     def f(self, z: Tensor, q: Distribution | None, params: Tensor) -> Tensor:
-        if self.A.ndim < 2:
-            return self.factors(z, q, params).sum(-1)
-        return ((0.5 * z @ self.A + self.b) * z).sum(-1) + self.c
+        half = 0.5 * self.A
+        slope = z @ half if self.A.ndim == 2 else half * z
+        return ((slope + self.b) * z).sum(-1) + self.c
 
     def factors(self, z: Tensor, q: Distribution | None, params: Tensor) -> Tensor:
         if self.A.ndim == 2:

@@ -9,7 +9,7 @@ from torch.distributions import Distribution
 
 from benchmarks.cache import cached
 from benchmarks.problems.gaussian import entropy
-from benchmarks.problems.parts import STEPS, diagonal_normal, on_the_way, slices
+from benchmarks.problems.parts import STEPS, DiagonalNormal, on_the_way, slices
 from estimators.core import Problem, grad
 
 MOST_STEPS = 2000
@@ -56,7 +56,7 @@ class MeanField(Target):
 
     def q(self, params: Tensor) -> Distribution:
         loc, log_scale = params.chunk(2, dim=-1)
-        return diagonal_normal(loc, log_scale, event_dims=1)
+        return DiagonalNormal(loc, log_scale, event_dims=1)
 
     def value(self, params: Tensor) -> Tensor:
         loc, log_scale = params.chunk(2, dim=-1)
