@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import math
+from dataclasses import dataclass
 from itertools import accumulate, islice, repeat
 from math import comb
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -29,6 +31,21 @@ class Moments:
         delta = x.double() - mean
         powers = accumulate(repeat(delta, order), torch.mul)
         return cls(len(x), mean, tuple(power.sum(0) for power in islice(powers, 1, None)))
+
+    @classmethod
+    def about(cls, centre: Tensor, n: int, sums: tuple[Tensor, Tensor, Tensor, Tensor]) -> Moments:
+        """Moments from power sums sum (x - centre)^p, p = 1, ..., 4, about a point near the mean of n rows."""
+        m = sums[0] / n
+        two, three, four = sums[1:]
+        return cls(
+            n,
+            centre + m,
+            (
+                (two - n * m**2).clamp(min=0),
+                three - 3 * m * two + 2 * n * m**3,
+                (four - 4 * m * three + 6 * m**2 * two - 3 * n * m**4).clamp(min=0),
+            ),
+        )
 
     def __add__(self, other: Moments) -> Moments:
         """Moments of both samples together (Chan, Golub and LeVeque 1983; any order: Pebay 2008)."""
@@ -58,7 +75,7 @@ class Replicates:
     deviations: moments up to 4 of each group's squared distance from `centre`, (G,).
     batch_sums, batch_deviations, batch_counts: sums of (gradient - centre), (K, P), and of the squared distances,
         (K, G), over BATCHES interleaved batches, and how many are in each, (K,).
-    largest: the LARGEST greatest squared distances of each group, descending, (G, <= LARGEST).
+    largest: the LARGEST greatest squared distances of each group, in any order, (G, <= LARGEST).
     counts: how many squared distances d > 0 have floor(2 log2 d) = -2 OCTAVES, ..., 2 OCTAVES - 1; those beyond are in
         the outermost, (G, 4 OCTAVES).
     """
@@ -78,38 +95,58 @@ class Replicates:
         centre, (P,): a fixed point near their mean, the same for all summaries that are to be added.
         """
         rows = len(gradients)
-        delta = gradients.double() - centre
+        delta = gradients - centre  # in float64, as the centre is
         square = delta.square()
-        distances = torch.stack([square[:, group].sum(1) for group in groups], 1)
+        members = torch.zeros(delta.shape[1], len(groups), dtype=delta.dtype, device=delta.device)
+        for i, group in enumerate(groups):
+            members[group, i] = 1
+        distances = square @ members
         batch = torch.arange(first, first + rows, device=delta.device) % BATCHES
-        gradient = Moments.of(delta, order=4)
+        batch_sums = _by_batch(delta, batch)
+        sums = batch_sums.sum(0), square.sum(0), (delta * square).sum(0), square.square().sum(0)
         return cls(
-            replace(gradient, mean=centre + gradient.mean),
+            Moments.about(centre, rows, sums),
             Moments.of(distances, order=4),
-            delta.new_zeros(BATCHES, delta.shape[1]).index_add_(0, batch, delta),
-            delta.new_zeros(BATCHES, len(groups)).index_add_(0, batch, distances),
+            batch_sums,
+            _by_batch(distances, batch),
             torch.bincount(batch, minlength=BATCHES),
-            distances.T.topk(min(rows, LARGEST)).values,
+            _largest(distances.T),
             _counts(distances),
         )
 
     def __add__(self, other: Replicates) -> Replicates:
         """Summary of both samples together; they must share groups and centre."""
-        largest = torch.cat([self.largest, other.largest], 1)
         return Replicates(
             self.gradient + other.gradient,
             self.deviations + other.deviations,
             self.batch_sums + other.batch_sums,
             self.batch_deviations + other.batch_deviations,
             self.batch_counts + other.batch_counts,
-            largest.topk(min(largest.shape[1], LARGEST)).values,
+            _largest(torch.cat([self.largest, other.largest], 1)),
             self.counts + other.counts,
         )
+
+
+def _by_batch(x: Tensor, batch: Tensor) -> Tensor:
+    """Sums of the rows of each batch, (BATCHES, ...)."""
+    return x.new_zeros(BATCHES, *x.shape[1:]).index_add_(0, batch, x)
+
+
+def _largest(x: Tensor) -> Tensor:
+    """The LARGEST greatest of each row, in any order; on a CPU by numpy, whose selection is ten times as fast."""
+    if x.shape[1] <= LARGEST:
+        return x
+    if x.device.type == "cpu":
+        return torch.from_numpy(np.partition(x.numpy(), -LARGEST, axis=1)[:, -LARGEST:].copy())
+    return x.topk(LARGEST, sorted=False).values
 
 
 def _counts(distances: Tensor) -> Tensor:
     """How many of each column lie in each half octave, (G, 4 OCTAVES); zeros in none."""
     groups, bins = distances.shape[1], 4 * OCTAVES
-    half_octaves = (2 * distances.log2()).floor().clamp(-2 * OCTAVES, 2 * OCTAVES - 1).long() + 2 * OCTAVES
-    flat = half_octaves + bins * torch.arange(groups, device=distances.device)
-    return torch.bincount(flat[distances > 0], minlength=groups * bins).reshape(groups, bins)
+    mantissa, exponent = torch.frexp(distances)
+    half_octaves = 2 * exponent - 1 - (mantissa < math.sqrt(0.5)).int()
+    inside = half_octaves.clamp(-2 * OCTAVES, 2 * OCTAVES - 1) + 2 * OCTAVES
+    nowhere = (distances == 0) * bins * groups
+    flat = inside + bins * torch.arange(groups, device=distances.device) + nowhere
+    return torch.bincount(flat.flatten(), minlength=groups * bins)[: groups * bins].reshape(groups, bins)

@@ -1,20 +1,20 @@
 """How many replicates a cell takes, and drawing them: pilot, scouts, and the sample that is measured."""
 
 import math
-import time
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from benchmarks.engine import Chunks, Counted
+from benchmarks.engine import Chunks, Counted, clock_of
 from benchmarks.intervals import LEVEL
 from benchmarks.moments import Moments, Replicates
 from benchmarks.summary import NO_RATE, NO_VARIANCE, Known, Pilot, Standing, lasting, standings, tail
 from estimators.core import Problem
 
 PILOT_REPLICATES = 256
+BLOCK_ELEMENTS = 2**16  # gradients summarised at a time: few enough for the cache, so many that calls cost little
 ROUNDING_ERRORS = 8
 FIRST_SCOUT = -(2**31)
 SCOUTS_PER_KURTOSIS = 20
@@ -112,16 +112,19 @@ def run(chunks: Chunks, known: Known, target: Target, bar: tqdm) -> Run:
     tail has not shown itself, and is too low. There are enough scouts when they are half of what they ask for, and
     SCOUTS_PER_KURTOSIS times the kurtosis of the squared deviations, so that their spread is known.
     """
-    start = time.perf_counter()
+    clock = clock_of(chunks.point.device)
+    start = clock()
     groups = list(known.groups.values())
+    block = max(BLOCK_ELEMENTS // (chunks.rows * len(chunks.point)), 1)
 
     def extend(total: Replicates | None, first: int, goal: int, deadline: float) -> Replicates:
         done = total.gradient.n // chunks.rows if total else 0
-        while total is None or (done < goal and time.perf_counter() < deadline):
-            part = Replicates.of(chunks(first + done), groups, known.pilot.centre, first=done * chunks.rows)
+        while total is None or (done < goal and clock() < deadline):
+            gradients = torch.cat([chunks(first + k) for k in range(done, min(done + block, max(goal, done + 1)))])
+            part = Replicates.of(gradients, groups, known.pilot.centre, first=done * chunks.rows)
             total = part if total is None else total + part
-            done += 1
-            bar.update(chunks.rows)
+            done += len(gradients) // chunks.rows
+            bar.update(len(gradients))
         return total
 
     def needed(found: dict[str, Standing], n: int) -> float:
@@ -133,7 +136,7 @@ def run(chunks: Chunks, known: Known, target: Target, bar: tqdm) -> Run:
         n, found = scouts.gradient.n, standings(scouts, known, bool(target.bias_precision))
         settled = {name: n >= SCOUTS_PER_KURTOSIS * standing.kurtosis for name, standing in found.items()}
         asked = max(needed(found, n) / 2, SCOUTS_PER_KURTOSIS * max(s.kurtosis for s in found.values()))
-        late = time.perf_counter() >= start + target.seconds / 2
+        late = clock() >= start + target.seconds / 2
         if n >= asked or late or n + chunks.rows > target.most * chunks.rows:
             break
         goal = min(math.ceil(min(max(asked, 1.25 * n), 4 * n) / chunks.rows), target.most)
@@ -145,7 +148,7 @@ def run(chunks: Chunks, known: Known, target: Target, bar: tqdm) -> Run:
         found = standings(total, known, bool(target.bias_precision))
         factor = max(map(target.factor, found.values()))
         bar.set_postfix(width=f"{max(s.width for s in found.values()):.3f}", asked=target.precision)
-        if factor <= 1 or goal >= target.most or time.perf_counter() >= start + target.seconds:
+        if factor <= 1 or goal >= target.most or clock() >= start + target.seconds:
             levels = (SURE if settled[name] else LEVEL for name in known.groups)
             shapes = [lasting(total, known, i, level) for i, level in enumerate(levels)]
             return Run(total, found, settled, dict(zip(known.groups, shapes, strict=True)))

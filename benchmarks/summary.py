@@ -156,7 +156,7 @@ def contradicts(total: Replicates, known: Known) -> bool:
 
 def tail(total: Replicates, i: int) -> float:
     """Shape of the tail of group i's squared deviations, as far as it was seen."""
-    return intervals.tail_shape(_numpy(total.largest[i]), total.deviations.n)
+    return intervals.tail_shape(_largest(total, i), total.deviations.n)
 
 
 def lasting(total: Replicates, known: Known, i: int, level: float) -> float:
@@ -164,7 +164,7 @@ def lasting(total: Replicates, known: Known, i: int, level: float) -> float:
     group = list(known.groups.values())[i]
     if known.exact is not None or sampled_variance(total, known, i)[2] <= known.pilot.rounding_bound(group):
         return -math.inf
-    return intervals.lasting_shape(_numpy(total.largest[i]), total.deviations.n, level)
+    return intervals.lasting_shape(_largest(total, i), total.deviations.n, level)
 
 
 def row(total: Replicates, known: Known, i: int, costs: Costs, has_variance: bool) -> Row:
@@ -229,6 +229,11 @@ def _share(norm: float, known: Known, group: slice) -> float:
 def _sums(total: Replicates, i: int) -> list[float]:
     """Central power sums of group i's squared deviations, of order 2, 3, 4."""
     return [float(s[i]) for s in total.deviations.sums]
+
+
+def _largest(total: Replicates, i: int) -> Array:
+    """The greatest squared deviations of group i, descending."""
+    return np.sort(_numpy(total.largest[i]))[::-1]
 
 
 def _ratio(a: Array | float, b: Array | float) -> Array:
