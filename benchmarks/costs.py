@@ -13,13 +13,12 @@ from scipy import stats
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from torch.utils.benchmark.utils.timer import timer as clock
 
-from benchmarks.engine import Chunks, leaf
+from benchmarks.engine import Chunks, clock_of, leaf
 from benchmarks.intervals import LEVEL, Array, Interval
 
-ROUNDS = 7
-ROUND_SECONDS = 0.004
+ROUNDS = 15
+ROUND_SECONDS = 0.002
 LONGEST = 0.25
 
 
@@ -38,7 +37,8 @@ class Costs:
 def cost_of(chunks: Chunks, eager: Chunks) -> Costs:
     """Time a cell's estimates; eager: the same, uncompiled, whose allocations torch shows on a CPU.
 
-    A full chunk, as many normals and a single estimate are timed in turn, so that they meet the machine in one state.
+    A full chunk, as many normals and a single estimate are timed in short turns, so that they meet the machine in one
+    state; on a CPU by the thread's own clock, so that what else is running does not count.
     Where a full chunk takes longer than LONGEST seconds, it is a part of one: nothing is left to amortise.
     """
     rows, where, problem, num_samples = chunks.rows, chunks.point, chunks.problem, chunks.num_samples
@@ -51,7 +51,7 @@ def cost_of(chunks: Chunks, eager: Chunks) -> Costs:
             lambda: torch.randn(size * rows, dtype=where.dtype, device=where.device),
             lambda: chunks.estimator(problem, one, num_samples=num_samples),
         )
-        return [Timer(call, timer=clock) for call in calls]
+        return [Timer(call, timer=clock_of(where.device)) for call in calls]
 
     first = [timer.timeit(1) for timer in timers(rows)]
     if first[0] > LONGEST:

@@ -1,6 +1,7 @@
 """One cell: an estimator on a problem at a point, run until its variance is known to a given precision."""
 
 import math
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 
 import torch
@@ -8,14 +9,17 @@ from torch import Tensor
 from tqdm import tqdm
 
 from benchmarks import sampling, summary
+from benchmarks.compiled import Compiled
 from benchmarks.costs import cost_of
-from benchmarks.engine import Chunks, Estimator, chunk_rows, latent_dim, stream
+from benchmarks.engine import Chunks, Estimator, chunk_rows, latent_dim, one_thread, stream
 from benchmarks.exact import exact_moments
 from benchmarks.reference import reference_gradient
 from benchmarks.sampling import Run, Target
 from benchmarks.summary import Known, Row
 from benchmarks.tuning import tune
 from estimators.core import Problem
+
+UNSHARED = nullcontext()
 
 
 def measure(
@@ -35,13 +39,15 @@ def measure(
     estimator_name: str | None = None,
     problem_name: str | None = None,
     progress: bool = False,
+    quiet: AbstractContextManager[object] = UNSHARED,
 ) -> list[Row]:
     """Variance, bias and cost of an estimator's gradient, per parameter group and for `all`.
 
     Where an estimate takes few enough draws of a finite or Gaussian q, its mean and variance are computed exactly.
     Elsewhere independent estimates are drawn until the 95 % interval of every group's total variance has a half-width
     of at most precision x the variance; how many it takes is found out on others first. Device and dtype are those of
-    problem.at(point); sums are in float64.
+    problem.at(point); sums are in float64. On a CPU all runs on the calling thread, so that numbers do not depend on
+    how many cores there are.
 
         >>> from benchmarks.problems.quadratic import Quadratic
         >>> from estimators.pathwise import reparam
@@ -64,6 +70,7 @@ def measure(
         estimator_name, problem_name: labels of the rows; by default the function's and the class's. A run of
             `benchmarks/run.py` names the problem as its YAML does, and draws by that name.
         progress: show a bar while a long run goes on, if the output is a terminal.
+        quiet: entered while times are taken; a context that keeps other work off the machine.
 
     Returns:
         One dict a group, with the columns that CONTRIBUTING.md lists (pandas.DataFrame takes the list).
@@ -88,7 +95,7 @@ def measure(
         "dtype": str(where.dtype).removeprefix("torch."),
     }
     cell_stream = stream(*(cell[name] for name in ("seed", "problem", "point", "latent_dim", "num_samples")))
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(), one_thread():
         torch.manual_seed(cell_stream)
         rows = min(chunk_rows(problem, where, num_samples), max_replicates)
         fewest = math.ceil(min_replicates / rows)
@@ -97,16 +104,24 @@ def measure(
         estimator, tuning = tune(estimator, problem, where, num_samples, cell_stream)
         settings = problem, where, num_samples, rows, cell_stream
         eager = Chunks(estimator, *settings)
-        chunks = Chunks(torch.compile(estimator), *settings) if compile else eager
+        compiled = Compiled(estimator) if compile else None
+        chunks = Chunks(compiled, *settings) if compiled else eager
         known, run = replicate(chunks, eager, target, exact, progress)
-        cost = cost_of(chunks, eager)
+        with quiet:
+            cost = cost_of(chunks, eager)
     lacking, reasons = run.lacks_variance(), run.reasons(target)
+    cell_columns = {
+        "tuning_evaluations": tuning,
+        "chunk_rows": rows,
+        "compile_seconds": compiled.seconds if compiled else 0.0,
+    }
+    note = f"runs uncompiled: {compiled.refusals[0]}" if compiled and compiled.refusals else ""
     return [
         cell
         | {"group": name}
         | summary.row(run.total, known, i, cost, not lacking[name])
-        | {"tuning_evaluations": tuning}
-        | {"status": "budget" if reasons[name] else "ok", "reason": reasons[name]}
+        | cell_columns
+        | {"status": "budget" if reasons[name] else "ok", "reason": reasons[name] or note}
         for i, name in enumerate(known.groups)
     ]
 

@@ -50,6 +50,8 @@ COLUMNS = [
     "latency_low",
     "latency_high",
     "peak_memory",
+    "chunk_rows",
+    "compile_seconds",
     "work_variance",
     "work_variance_low",
     "work_variance_high",

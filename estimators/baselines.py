@@ -65,7 +65,7 @@ class Running(nn.Module):
         dtype = f.dtype
         weight, one, two = self.sums.clone()
         mean = one / weight.clamp(min=1e-9)
-        spread = (two / weight.clamp(min=1e-9) - mean.square()).clamp(min=0).sqrt() if weight > 0 else weight + 1
+        spread = (two / weight.clamp(min=1e-9) - mean.square()).clamp(min=0).sqrt().where(weight > 0, 1.0)
         if self.training:
             f = f.detach().to(self.sums)
             new = torch.stack([torch.ones_like(f), f, f.square()]).flatten(1).mean(1)

@@ -145,7 +145,8 @@ def test_chunk_rows_follow_the_problem_alone():
     for name in PROBLEMS:
         problem = PROBLEMS[name]()
         few, many = (chunk_rows(problem, problem.at("init"), s) for s in (1, 64))
-        assert engine.CHUNK_ROWS[0] <= many <= few <= engine.CHUNK_ROWS[1]
+        fewest, most = engine.CHUNK_ROWS["cpu"]
+        assert fewest <= many <= few <= most
 
 
 @pytest.mark.parametrize(
@@ -240,10 +241,22 @@ def test_float32_and_float64_agree():
     assert one["gradient_norm"] == pytest.approx(other["gradient_norm"], rel=1e-5)
 
 
-@pytest.mark.filterwarnings("default")  # torch's own compiler warns of itself
 def test_compiled_is_the_same_estimator():
     plain, compiled = (measure(reparam, Quadratic(2), compile=flag, **QUICK)[0] for flag in (False, True))
     assert compiled["variance"] == pytest.approx(plain["variance"], rel=1e-9)
+    assert plain["compile_seconds"] == 0 < compiled["compile_seconds"]
+
+
+def test_the_numbers_do_not_depend_on_torchs_threads():
+    problem, found = LinearVAE(8), []
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        try:
+            found.append(measure(reparam, problem, num_samples=4, max_replicates=2048)[-1]["variance"])
+            assert torch.get_num_threads() == threads
+        finally:
+            torch.set_num_threads(1)
+    assert found[0] == found[1]
 
 
 def test_the_reference_of_a_vae_is_sampled_once_with_its_error(monkeypatch):
