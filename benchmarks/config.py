@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from benchmarks import (
     bias,
+    compiled,
     costs,
     engine,
     exact,
@@ -27,6 +28,7 @@ from benchmarks import (
     store,
     summary,
     tuning,
+    workers,
 )
 from benchmarks.engine import Estimator
 from benchmarks.options import check_options
@@ -34,8 +36,9 @@ from estimators.core import Problem, Unsupported
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 CELL_KEYS = ("point", "seed", "device", "dtype")
+NUMBERLESS = ("out", "panels", "workers")  # keys that decide no number: a place, figures, how many processes
 ORACLES = {"estimators.noise_free.exact", "estimators.baselines.oracle_mean", "estimators.control_variates.Oracle"}
-MEASURING = (bias, costs, engine, exact, intervals, measure, moments, reference, sampling, summary, tuning)
+MEASURING = (bias, compiled, costs, engine, exact, intervals, measure, moments, reference, sampling, summary, tuning)
 
 
 class BadInput(Exception):
@@ -61,6 +64,7 @@ class Config:
     min_replicates: int = 2000
     max_replicates: int = 1_000_000
     time_budget: float = 30.0
+    workers: int | None = None
     panels: list[Any] = field(default_factory=list)
     out: str = "results/${now:%Y-%m-%d_%H-%M-%S}"
 
@@ -95,13 +99,18 @@ class Job:
         return not ORACLES.isdisjoint(_targets(self.config["estimator"]))
 
     @property
+    def workers(self) -> int:
+        """How many cells to measure at once: by default one a processor; on a GPU one."""
+        return self.config["workers"] or (1 if self.config["device"] == "cuda" else workers.available())
+
+    @property
     def fixed(self) -> bool:
         """Whether the problem has one latent_dim only: its class takes none."""
         return "latent_dim" not in inspect.signature(get_object(self.config["problem"]["_target_"])).parameters
 
     def key(self, latent_dim: int, num_samples: int) -> str:
         """Hash of everything that decides a cell's numbers: settings, versions, and the source that computes them."""
-        settings = {name: value for name, value in self.config.items() if name not in ("out", "panels")}
+        settings = {name: value for name, value in self.config.items() if name not in NUMBERLESS}
         names = [self.estimator_name, self.problem_name]
         cell = {"latent_dim": latent_dim, "num_samples": num_samples}
         return store.content_key([settings | cell, names, self.sources, store.VERSION, torch.__version__])
@@ -185,7 +194,7 @@ def cause(error: Exception) -> BaseException:
 
 def _check_bounds(config: dict[str, Any]) -> None:
     """Raise BadInput for a key that is out of bounds."""
-    bias, least = config["bias_precision"], config["min_replicates"]
+    bias, least, workers = config["bias_precision"], config["min_replicates"], config["workers"]
     for name, holds, allowed in (
         ("seed", config["seed"] >= 0, "an integer >= 0"),
         ("dtype", config["dtype"] in DTYPES, " or ".join(DTYPES)),
@@ -195,6 +204,8 @@ def _check_bounds(config: dict[str, Any]) -> None:
         ("min_replicates", least >= 2, "an integer >= 2"),
         ("max_replicates", config["max_replicates"] >= least, f"an integer >= min_replicates, {least}"),
         ("time_budget", config["time_budget"] > 0, "seconds > 0"),
+        ("workers", workers is None or workers >= 1, "an integer >= 1, or null for one a processor"),
+        ("workers", workers in (None, 1) or config["device"] == "cpu", "1 on a GPU"),
     ):
         if not holds:
             raise BadInput(f"{name}={config[name]}: it must be {allowed}")

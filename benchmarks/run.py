@@ -8,8 +8,11 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable
+from itertools import product
+from unittest.mock import patch
 
 import hydra
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.errors import MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
@@ -43,6 +46,8 @@ def compose(arguments: list[str], task: Callable[[DictConfig], None]) -> None:
 def plan(arguments: list[str]) -> dict[str, config.Job]:
     """Every job that a command line asks for, checked, by its configuration as YAML; nothing is run.
 
+    Hydra's sweeper composes every job before it composes it to run it; here to run is to check, so once is enough.
+
     Raises:
         BadInput: with one line that says what is wrong.
     """
@@ -55,7 +60,7 @@ def plan(arguments: list[str]) -> dict[str, config.Job]:
         except config.BadInput as error:
             errors.append(error)
 
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, patch.object(BasicSweeper, "validate_batch_is_legal"):
         nothing_written = [f"hydra.run.dir={folder}", f"hydra.sweep.dir={folder}", "hydra/launcher=basic"]
         compose([*arguments, *nothing_written], check)
     if errors:
@@ -67,16 +72,20 @@ def plan(arguments: list[str]) -> dict[str, config.Job]:
         raise config.BadInput(f"panels: {error}") from error
     if len({job.out for job in jobs.values()}) > 1:
         raise config.BadInput("out: one folder a sweep")
-    named = [(job.estimator_name, job.problem_name, *map(job.config.get, config.CELL_KEYS)) for job in jobs.values()]
-    if len(set(named)) < len(jobs):
-        twice = next(name for name in named if named.count(name) > 1)
-        raise config.BadInput(f"two jobs would fill the same cells of {twice[0]} on {twice[1]}; give each its own out")
+    taken: set[tuple[object, ...]] = set()
+    for job in jobs.values():
+        named = (job.estimator_name, job.problem_name, *map(job.config.get, config.CELL_KEYS))
+        filled = {(*named, *sizes) for sizes in product(job.latent_dims, job.num_samples)}
+        if not taken.isdisjoint(filled):
+            names = f"{job.estimator_name} on {job.problem_name}"
+            raise config.BadInput(f"two jobs would fill the same cells of {names}; give each its own out")
+        taken |= filled
     return jobs
 
 
 def text_of(cfg: DictConfig) -> str:
-    """A job's configuration as YAML, without what decides no number: `out` names a place, `panels` figures."""
-    kept = [str(name) for name in cfg if name not in ("out", "panels")]
+    """A job's configuration as YAML, without what decides no number."""
+    kept = [str(name) for name in cfg if name not in config.NUMBERLESS]
     return OmegaConf.to_yaml(OmegaConf.masked_copy(cfg, kept), resolve=True)
 
 
@@ -103,23 +112,26 @@ def execute(arguments: list[str], stop: threading.Event) -> int:
     command = ["benchmarks/run.py", *arguments]
     oracles = {job.estimator_name for job in jobs.values() if job.oracle}
     store.begin(out, list(jobs), command, figures_of(jobs), options_of(jobs), oracles)
-    cells = [(job, key) for job in jobs.values() for key, _, _ in sweep.cells(job)]
-    done = sum(sweep.finished(*cell) for cell in cells)
-    print(f"{len(cells)} cells, {done} measured before; results in {out}")
+    cells = {text: sweep.cells(job) for text, job in jobs.items()}
+    every = [cell for own in cells.values() for cell in own]
+    done = sum(cell.finished() for cell in every)
+    print(f"{len(every)} cells, {done} measured before; results in {out}")
 
-    def measure(cfg: DictConfig) -> None:
-        nonlocal done
-        with tqdm(total=len(cells), initial=done, unit="cell", disable=None) as bar:
-            sweep.run(jobs[text_of(cfg)], bar, stop)
-            done = int(bar.n)
+    def launched(cfg: DictConfig) -> None:
+        with tqdm(total=len(every), unit="cell", disable=None) as bar:
+            sweep.run(cells[text_of(cfg)], bar, stop)
 
     status = 0
     try:
-        compose([*arguments, "out='{}'".format(str(out).replace("'", r"\'"))], measure)
+        if any(argument.startswith("hydra/launcher") for argument in arguments):
+            compose([*arguments, "out='{}'".format(str(out).replace("'", r"\'"))], launched)
+        else:
+            with tqdm(total=len(every), initial=done, unit="cell", disable=None) as bar:
+                sweep.run(every, bar, stop, min(job.workers for job in jobs.values()))
     except KeyboardInterrupt:
         print(f"interrupted; the same command goes on with out={out}", file=sys.stderr)
         status = INTERRUPTED
-    rows = [store.read(out, key) for _, key in cells]
+    rows = [store.read(out, cell.key) for cell in every]
     if any(rows):
         report.write(out)
     return status or int(any(row[0]["status"] == "failed" for row in rows if row))

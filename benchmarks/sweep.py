@@ -3,49 +3,78 @@
 import sys
 import threading
 import traceback
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from itertools import product
 
 from tqdm import tqdm
 
-from benchmarks import engine, store
-from benchmarks.config import CELL_KEYS, Job, cause
-from benchmarks.measure import measure
+from benchmarks import engine, store, workers
+from benchmarks.config import CELL_KEYS, NUMBERLESS, Job, cause
+from benchmarks.measure import UNSHARED, measure
 from benchmarks.summary import Row
 from estimators.core import Unsupported
 
-
-def cells(job: Job) -> Iterator[tuple[str, int, int]]:
-    """(key, latent_dim, num_samples) of each cell."""
-    return ((job.key(d, s), d, s) for d, s in product(job.latent_dims, job.num_samples))
+LOST = "its process died; out of memory?"
 
 
-def finished(job: Job, key: str) -> bool:
-    """Whether a cell needs no run; a failed one does, so that a mended estimator is tried again."""
-    rows = store.read(job.out, key)
-    return bool(rows) and rows[0]["status"] != "failed"
+@dataclass(frozen=True)
+class Cell:
+    """A cell of a job, and the key of its file."""
+
+    job: Job
+    key: str
+    latent_dim: int
+    num_samples: int
+
+    def finished(self) -> bool:
+        """Whether it needs no run; a failed one does, so that a mended estimator is tried again."""
+        rows = store.read(self.job.out, self.key)
+        return bool(rows) and rows[0]["status"] != "failed"
+
+    def measure(self, quiet: AbstractContextManager[object] = UNSHARED, progress: bool = False) -> None:
+        """Measure it into its file; where it fails, into a row with the reason."""
+        rows = run_cell(self.job, self.latent_dim, self.num_samples, quiet, progress)
+        store.save(self.job.out, self.key, [row | {"key": self.key} for row in rows])
 
 
-def run(job: Job, bar: tqdm, stop: threading.Event) -> None:
-    """Measure the unfinished cells of a job; a cell that fails becomes a row with its reason.
+def cells(job: Job) -> list[Cell]:
+    """The cells of a job."""
+    return [Cell(job, job.key(d, s), d, s) for d, s in product(job.latent_dims, job.num_samples)]
+
+
+def run(asked: list[Cell], bar: tqdm, stop: threading.Event, processes: int = 1) -> None:
+    """Measure the unfinished ones of some cells, by several processes at once.
 
     Raises KeyboardInterrupt before the next cell once it is to stop.
     """
-    for key, latent_dim, num_samples in cells(job):
+    todo = []
+    for cell in asked:
+        if cell.finished():
+            store.reuse(cell.job.out, cell.key)
+        else:
+            todo.append(cell)
+    if processes > 1 and len(todo) > 1:
+        lost = workers.run(lambda i, quiet: todo[i].measure(quiet), len(todo), min(processes, len(todo)), bar.update)
+        for i in lost:
+            rows = unmeasured(todo[i].job, todo[i].latent_dim, todo[i].num_samples, "failed", LOST)
+            store.save(todo[i].job.out, todo[i].key, [row | {"key": todo[i].key} for row in rows])
+        return
+    for cell in todo:
         if stop.is_set():
             raise KeyboardInterrupt
-        bar.set_description(f"{job.estimator_name} · {job.problem_name} D={latent_dim} S={num_samples}")
-        if finished(job, key):
-            store.reuse(job.out, key)
-        else:
-            store.save(job.out, key, [row | {"key": key} for row in run_cell(job, latent_dim, num_samples)])
-            bar.update()
+        job = cell.job
+        bar.set_description(f"{job.estimator_name} · {job.problem_name} D={cell.latent_dim} S={cell.num_samples}")
+        cell.measure(progress=True)
+        bar.update()
 
 
-def run_cell(job: Job, latent_dim: int, num_samples: int) -> list[Row]:
+def run_cell(
+    job: Job, latent_dim: int, num_samples: int, quiet: AbstractContextManager[object], progress: bool
+) -> list[Row]:
     """The rows of one cell, whatever happens to it."""
     config = job.config
-    own = ("estimator", "problem", "device", "dtype", "out", "panels")
+    own = ("estimator", "problem", "device", "dtype", *NUMBERLESS)
     try:
         problem = job.problem(latent_dim)
         size = engine.latent_dim(problem, problem.at(config["point"]))
@@ -57,7 +86,8 @@ def run_cell(job: Job, latent_dim: int, num_samples: int) -> list[Row]:
             num_samples=num_samples,
             estimator_name=job.estimator_name,
             problem_name=job.problem_name,
-            progress=True,
+            progress=progress,
+            quiet=quiet,
             **{name: value for name, value in config.items() if name not in own},
         )
     except Exception as error:
@@ -65,16 +95,22 @@ def run_cell(job: Job, latent_dim: int, num_samples: int) -> list[Row]:
         skipped = isinstance(reason, Unsupported)
         if not skipped:
             tqdm.write("".join(traceback.format_exception(reason)), file=sys.stderr, end="")
-        lines = str(reason).splitlines() or [""]
-        return [
-            {
-                "estimator": job.estimator_name,
-                "problem": job.problem_name,
-                "latent_dim": latent_dim,
-                "num_samples": num_samples,
-                **{name: config[name] for name in CELL_KEYS},
-                "group": "all",
-                "status": "skipped" if skipped else "failed",
-                "reason": lines[0] if skipped else f"{type(reason).__name__}: {lines[0]}",
-            }
-        ]
+        line = (str(reason).splitlines() or [""])[0]
+        said = line if skipped else f"{type(reason).__name__}: {line}"
+        return unmeasured(job, latent_dim, num_samples, "skipped" if skipped else "failed", said)
+
+
+def unmeasured(job: Job, latent_dim: int, num_samples: int, status: str, reason: str) -> list[Row]:
+    """The row of a cell without numbers."""
+    return [
+        {
+            "estimator": job.estimator_name,
+            "problem": job.problem_name,
+            "latent_dim": latent_dim,
+            "num_samples": num_samples,
+            **{name: job.config[name] for name in CELL_KEYS},
+            "group": "all",
+            "status": status,
+            "reason": reason,
+        }
+    ]
