@@ -15,7 +15,7 @@ from estimators.core import Problem, grad
 Estimator = Callable[..., Tensor]
 
 CHUNK_ELEMENTS = {"cpu": 2**20, "cuda": 2**28}
-CHUNK_ROWS = {"cpu": (8, 4096), "cuda": (64, 2**18)}
+CHUNK_ROWS = {"cpu": (1, 4096), "cuda": (64, 2**18)}
 
 
 def stream(*parts: object) -> int:

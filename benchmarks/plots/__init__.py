@@ -12,6 +12,7 @@ from benchmarks.plots.forest import forest_figures
 from benchmarks.plots.fronts import front_figures
 from benchmarks.plots.growth import growth_figures, scaling
 from benchmarks.plots.part import Part, Ties, suffix, with_time
+from benchmarks.plots.shares import speeds
 from benchmarks.plots.style import (
     COLUMN,
     LABELS,
@@ -46,6 +47,7 @@ __all__ = [
     "save",
     "scaling",
     "short",
+    "speeds",
 ]
 
 

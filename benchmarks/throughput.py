@@ -1,0 +1,135 @@
+"""How fast estimates are made: as shares of the rate at which their random numbers are drawn, in one run."""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from hydra.utils import get_object
+from scipy import stats
+from torch import Tensor
+
+from benchmarks import rivals
+from benchmarks.compiled import Compiled
+from benchmarks.engine import Estimator, chunk_rows, leaf
+from benchmarks.intervals import LEVEL, Array
+from estimators.core import Problem
+
+Row = dict[str, Any]
+Call = Callable[[], object]
+
+Quadratic = get_object("benchmarks.problems.quadratic.Quadratic")
+VAE = get_object("benchmarks.problems.vae.VAE")
+ESTIMATORS: dict[str, Estimator] = {
+    "score": get_object("estimators.score_function.score"),
+    "reparam": get_object("estimators.pathwise.reparam"),
+}
+JOBS = [(64, 16), (2, 1), (8, 1), (128, 1), (32, 4), (2, 64), (128, 64)]
+NETWORKS = [{"hidden": 32, "batch_size": 16}, {"hidden": 256, "batch_size": 64}, {"hidden": 512, "batch_size": 64}]
+ROUNDS, ROUND_SECONDS = 15, 0.01
+AGREE = 4.7  # standard errors; 128 coordinates exceed it by chance 3 times in 10,000
+
+
+def interleaved(calls: Mapping[str, Call], device: str = "cpu") -> dict[str, Array]:
+    """Seconds of each call, one a round; all calls in turn, so that they meet the machine in one state."""
+
+    def timed(call: Call, repeats: int) -> float:
+        start = time.perf_counter()
+        for _ in range(repeats):
+            call()
+        if device == "cuda":
+            torch.cuda.synchronize()
+        return (time.perf_counter() - start) / repeats
+
+    for call in calls.values():
+        timed(call, 2)
+    repeats = {name: math.ceil(ROUND_SECONDS / timed(call, 1)) for name, call in calls.items()}
+    rounds = [{name: timed(call, repeats[name]) for name, call in calls.items()} for _ in range(ROUNDS)]
+    return {name: np.array([seconds[name] for seconds in rounds]) for name in calls}
+
+
+def median(values: Array) -> Row:
+    """The median over the rounds, with its 95 % interval (order statistics)."""
+    ends: Any = stats.quantile_test(values, q=0, p=0.5).confidence_interval(LEVEL)
+    return {"value": float(np.median(values)), "low": float(ends.low), "high": float(ends.high)}
+
+
+def jobs(device: str) -> Iterator[Row]:
+    """Each job's estimators, as they are and compiled, against drawing as many normals; and other libraries' ways."""
+    for D, S in JOBS:
+        problem = Quadratic(D).to(device, torch.float32)
+        rows = chunk_rows(problem, problem.at("init"), S)
+        calls: dict[str, Call] = {"floor": partial(torch.randn, S, rows, D, device=device)}
+        ways: dict[str, Estimator] = {}
+        for name, estimator in ESTIMATORS.items():
+            ways |= {f"{name}, eager": estimator, f"{name}, compiled": Compiled(estimator)}
+        calls |= {name: estimates(way, problem, rows, S) for name, way in ways.items()}
+        yield from _shares("throughput", interleaved(calls, device), D, S, rows, dict.fromkeys(calls, rows))
+
+
+def others(device: str) -> Iterator[Row]:
+    """The first job in other libraries, batched by hand; the mean of their estimates must be the exact gradient."""
+    D, S = JOBS[0]
+    problem = Quadratic(D).float()
+    rows = chunk_rows(problem, problem.at("init"), S)
+    for kind, estimator in ESTIMATORS.items():
+        found = rivals.installed(kind, rows, D, S)
+        sizes = {name: _agrees(name, call, D) for name, call in found.items()}
+        own: dict[str, Call] = {
+            "floor": partial(torch.randn, S, rows, D),
+            "Gradiometer, eager": estimates(estimator, problem, rows, S),
+            "Gradiometer, compiled": estimates(Compiled(estimator), problem, rows, S),
+        }
+        seconds = interleaved({**own, **found})
+        for row in _shares("others", seconds, D, S, rows, dict.fromkeys(own, rows) | sizes):
+            yield row | {"name": f"{kind}: {row['name']}"}
+
+
+def networks(device: str) -> Iterator[Row]:
+    """The decoder of a VAE, there and back for all of z and the weights, as a share of the matrix product's rate."""
+    n, D, S = 1024, 32, 16
+    for options in NETWORKS:
+        problem = VAE(D, **options).to(device, torch.float32)
+        point = problem.init.to(device, torch.float32)
+        rows = chunk_rows(problem, point, S)
+        params = leaf(point, rows)
+        z = problem.q(params).rsample((S,)).detach().requires_grad_()
+        a, b = torch.randn(2, n, n, device=device)
+        calls: dict[str, Call] = {
+            "product": partial(torch.matmul, a, b),
+            "decoder": partial(_there_and_back, problem.log_likelihood, z, params),
+        }
+        seconds = interleaved(calls, device)
+        pixels = problem.x.shape[1]
+        operations = 3 * 2 * S * rows * options["batch_size"] * options["hidden"] * (D + pixels)
+        share = operations / seconds["decoder"] / (2 * n**3 / seconds["product"])
+        name = f"decoder, {options['hidden']} hidden units, {options['batch_size']} images"
+        yield {"section": "networks", "name": name, "unit": "of the product's rate", "D": D, "S": S} | median(share)
+
+
+def _there_and_back(log_likelihood: Callable[..., Tensor], z: Tensor, params: Tensor) -> object:
+    return torch.autograd.grad(log_likelihood(z, params).sum(), (z, params))
+
+
+def estimates(estimator: Estimator, problem: Problem, rows: int, num_samples: int) -> Call:
+    return partial(estimator, problem, leaf(problem.at("init"), rows), num_samples=num_samples)
+
+
+def _shares(section: str, seconds: dict[str, Array], D: int, S: int, rows: int, sizes: dict[str, int]) -> Iterator[Row]:
+    """Two rows a call: its share of the floor, and estimates a second."""
+    for name, own in seconds.items():
+        job = {"section": section, "name": name, "D": D, "S": S, "chunk_rows": rows}
+        yield job | {"unit": "of the floor"} | median(seconds["floor"] / rows * sizes[name] / own)
+        yield job | {"unit": "estimates a second"} | median(sizes[name] / own)
+
+
+def _agrees(name: str, call: rivals.Call, D: int) -> int:
+    """How many estimates a call makes. Raises AssertionError if the mean of sixteen calls is not the exact gradient."""
+    estimates = torch.cat([call() for _ in range(16)])
+    error = estimates.std(0) / math.sqrt(len(estimates))
+    far = float(((estimates.mean(0) - rivals.exact(name, D)) / error).abs().max())
+    assert far < AGREE, f"{name} is {far:.1f} standard errors from the exact gradient"
+    return len(estimates) // 16
