@@ -153,11 +153,10 @@ def read(cfg: DictConfig) -> Job:
     """
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
     _check_bounds(config)
-    shipped = _as_shipped()
     job = Job(
         config=config,
-        estimator_name=_label("estimator", cfg, shipped),
-        problem_name=_label("problem", cfg, shipped),
+        estimator_name=_label("estimator", cfg),
+        problem_name=_label("problem", cfg),
         latent_dims=_sizes("latent_dim", config.pop("latent_dim")),
         num_samples=_sizes("num_samples", config.pop("num_samples")),
         out=Path(to_absolute_path(config["out"])),
@@ -221,9 +220,9 @@ def _sizes(name: str, value: Any) -> list[int]:
     return list(dict.fromkeys(values))
 
 
-def _label(group: str, cfg: DictConfig, shipped: DictConfig) -> str:
+def _label(group: str, cfg: DictConfig) -> str:
     """Name of the chosen option, with what differs from its YAML: `score`, `linear_vae(kl=mc)`, `fn`."""
-    before, after = _flat(shipped[group]), _flat(cfg[group])
+    before, after = _flat(_as_shipped(group)), _flat(cfg[group])
     changed = {name: value for name, value in after.items() if name not in before or before[name] != value}
     target = changed.pop("_target_", None)
     name = str(target).rpartition(".")[2] if target else HydraConfig.get().runtime.choices[group]
@@ -235,11 +234,11 @@ def _label(group: str, cfg: DictConfig, shipped: DictConfig) -> str:
     return name + (f"({', '.join(f'{option}={value}' for option, value in options.items())})" if options else "")
 
 
-def _as_shipped() -> DictConfig:
-    """The chosen estimator and problem as their YAML has them, without the overrides of this run."""
+def _as_shipped(group: str) -> DictConfig:
+    """The chosen estimator or problem as its YAML has it, without the overrides of this run."""
     hydra = HydraConfig.get()
     paths = [text for text in hydra.overrides.hydra if text.startswith("hydra.searchpath")]
-    return _composed(*(f"{group}={hydra.runtime.choices[group]}" for group in ("estimator", "problem")), *paths)
+    return _composed(f"{group}={hydra.runtime.choices[group]}", *paths)[group]
 
 
 @cache

@@ -1,6 +1,7 @@
 """Measure estimators over a grid: `python benchmarks/run.py -m estimator=score,reparam`; see --help."""
 
 import dataclasses
+import gc
 import os
 import re
 import signal
@@ -12,8 +13,8 @@ from itertools import product
 from unittest.mock import patch
 
 import hydra
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.errors import MissingConfigException
+from hydra.plugins.sweeper import Sweeper
 from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 
@@ -60,7 +61,7 @@ def plan(arguments: list[str]) -> dict[str, config.Job]:
         except config.BadInput as error:
             errors.append(error)
 
-    with tempfile.TemporaryDirectory() as folder, patch.object(BasicSweeper, "validate_batch_is_legal"):
+    with tempfile.TemporaryDirectory() as folder, patch.object(Sweeper, "validate_batch_is_legal"):
         nothing_written = [f"hydra.run.dir={folder}", f"hydra.sweep.dir={folder}", "hydra/launcher=basic"]
         compose([*arguments, *nothing_written], check)
     if errors:
@@ -115,7 +116,7 @@ def execute(arguments: list[str], stop: threading.Event) -> int:
     cells = {text: sweep.cells(job) for text, job in jobs.items()}
     every = [cell for own in cells.values() for cell in own]
     done = sum(cell.finished() for cell in every)
-    print(f"{len(every)} cells, {done} measured before; results in {out}")
+    print(f"{len(every)} cell{'s' * (len(every) != 1)}, {done} measured before; results in {out}")
 
     def launched(cfg: DictConfig) -> None:
         with tqdm(total=len(every), unit="cell", disable=None) as bar:
@@ -139,6 +140,7 @@ def execute(arguments: list[str], stop: threading.Event) -> int:
 
 def main() -> int:
     """Run the command line; returns 0 fine, 1 some cell failed, 2 bad input, 130 interrupted."""
+    gc.freeze()  # what is imported stays; to look through it again and again takes half of the planning
     os.environ["HYDRA_FULL_ERROR"] = "1"
     sys.path.append(os.getcwd())  # where a user's own estimators are; Python looks beside this script only
     stop = threading.Event()

@@ -130,7 +130,7 @@ def test_one_cell_without_m(run, folder):
     frame = load(made)
     assert list(frame["group"]) == ["loc", "log_scale", "all"]
     assert set(frame["dtype"]) == {"float64"}
-    assert "1 cells, 0 measured before" in out
+    assert "1 cell, 0 measured before" in out
 
 
 def test_killed_and_interrupted_sweeps_go_on_and_end_with_the_same_numbers(run, folder):
