@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks import changes, revisions, sides
+from benchmarks.gate import changes, revisions, sides
 
 HELP = """Did a change make an estimator biased, noisier, slower or costlier?
 

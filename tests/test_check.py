@@ -13,8 +13,9 @@ from scipy import stats
 
 import benchmarks.check
 import benchmarks.run
-from benchmarks import changes, regressions, revisions, sides, store, timing
-from benchmarks.regressions import holm
+from benchmarks import store
+from benchmarks.gate import changes, regressions, revisions, sides, timing
+from benchmarks.gate.regressions import holm
 
 ROOT = Path(__file__).parents[1]
 BATCHES = 64

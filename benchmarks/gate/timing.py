@@ -6,8 +6,8 @@ from scipy import stats
 
 from benchmarks import store
 from benchmarks.comparisons import SIDES
+from benchmarks.gate.regressions import TIME_SHARE, findings, spelled
 from benchmarks.intervals import LEVEL, Array
-from benchmarks.regressions import TIME_SHARE, findings, spelled
 
 SLOWER = 0.10
 BETWEEN = 0.03

@@ -11,9 +11,9 @@ from pathlib import Path
 import pandas as pd
 from tqdm import tqdm
 
-from benchmarks import lockstep, sides, timing
+from benchmarks.gate import lockstep, sides, timing
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 DEFAULT = ["-m", "experiment=gate"]
 
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from benchmarks import regressions, sides, timing
 from benchmarks.comparisons import SIDES
+from benchmarks.gate import regressions, sides, timing
 
 WORSE, INCOMPARABLE = 1, 2
 MOST_ROWS, MOST_NAMES = 200, 8
