@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 OURS = {"estimators", "benchmarks", "conf"}
 REPORT = {"report", "plots", "panels", "descriptions", "labels", "store", "intervals", "comparisons", "overtaking"}
 REPORT |= {"page", "findings", "tables", "texts", "advice", "verdicts"}
-STATISTICS = {"sides", "regressions", "timing", "changes"}
+STATISTICS = {"sides", "regressions", "timing", "noise", "changes"}
 FILES = [path for package in ("estimators", "benchmarks") for path in sorted((ROOT / package).rglob("*.py"))]
 
 

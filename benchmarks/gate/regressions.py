@@ -80,25 +80,26 @@ def variances(pairs: pd.DataFrame) -> pd.DataFrame:
     """Total variances. Exact ones are compared exactly; sampled ones by their ratio, see `tested` and `pooled`.
 
     Exact ones are the same if their intervals, widened by 1e-5 for another machine's rounding, meet. Zero within
-    rounding that turns positive, and finite that turns infinite, is worse. Where a tail forbids an interval, nothing is
-    tested. What was tuned with another seed has another variance (by 1 % to 70 %, as measured), and is not tested
+    rounding that turns positive is worse; so is finite that turns infinite, but only on the same random numbers: on
+    others, whether a tail is seen to have no variance is a matter of chance. Where a tail forbids an interval, nothing
+    is tested. What was tuned with another seed has another variance (by 1 % to 70 %, as measured), and is not tested
     either; with the same seed, 2 % are added to its error, for another order of the draws.
     """
     low, high = ([pairs[f"variance_{end}{s}"].to_numpy() for s in SIDES] for end in ("low", "high"))
     sampled = [(pairs["variance_source" + s] != "exact").to_numpy() for s in SIDES]
     infinite, zero = [np.isinf(x) for x in high], [x <= 0 for x in low]
     heavy = [pairs["reason" + s].str.contains(UNTRUSTED).to_numpy(dtype=bool) for s in SIDES]
-    exact, elsewhere = ~sampled[0] & ~sampled[1] & ~_tuned(pairs), _tuned(pairs) & _reseeded(pairs)
+    exact, other = ~sampled[0] & ~sampled[1] & ~_tuned(pairs), _reseeded(pairs)
     surely = [
         (exact & (low[i] > high[j] * (1 + ROUNDING)) & ~zero[j])
-        | (zero[j] & (low[i] > FAR * high[j]))
-        | (infinite[i] & ~infinite[j] & ~heavy[j])
+        | (zero[j] & ~heavy[j] & (low[i] > FAR * high[j]))
+        | (infinite[i] & ~infinite[j] & ~heavy[j] & ~other)
         for i, j in ((0, 1), (1, 0))
     ]
     settled = surely[0] | surely[1] | exact | zero[0] | zero[1]
     few = [x & ~_batched(pairs["batch_variances" + s]) for x, s in zip(sampled, SIDES, strict=True)]
     obstacles = {NO_VARIANCE: infinite, "the tail forbids an interval": heavy, "too few replicates": few}
-    obstacles[OTHER_TUNING] = [elsewhere, elsewhere]
+    obstacles[OTHER_TUNING] = [_tuned(pairs) & other] * 2
     untested = np.select([settled, *(a | b for a, b in obstacles.values())], ["", *obstacles], "")
     before = pairs["variance_against"]
     values = {"baseline": before, "candidate": pairs["variance"], "untested": untested}

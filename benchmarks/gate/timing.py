@@ -1,23 +1,26 @@
 """Whether an estimator takes longer than it did: log ratios of seconds, one a cell, pooled by estimator."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from scipy import stats
 
 from benchmarks import store
 from benchmarks.comparisons import SIDES
+from benchmarks.gate.noise import Noise, beyond_errors
 from benchmarks.gate.regressions import TIME_SHARE, findings, spelled
 from benchmarks.intervals import LEVEL, Array
 
 SLOWER = 0.10
-BETWEEN = 0.03
-DEGREES = 10
+SHARED, SHARED_BESIDE = 0.01, 0.03
+DEGREES, CELL_DEGREES = 7, 3
 LOOKS, VISITS = 3, 3
-FEWEST = 12
+FEWEST, FEWEST_OTHERS = 12, 5
 PRIOR, PRIOR_BESIDE = 0.3, 0.05
-EFFICIENCY = np.pi / 2
-MAD = 1.4826
-POWER = 0.9
+TRIMMED, TRIMMED_COST = 0.25, 1.2
+CLIPPED_EFFICIENCY = 0.8
+Located = dict[str, Any]
 
 
 def shifts_of(pairs: pd.DataFrame) -> pd.DataFrame:
@@ -37,59 +40,70 @@ def shifts_of_turns(turns: pd.DataFrame) -> pd.DataFrame:
 
 def suspects(shifts: pd.DataFrame) -> set[str]:
     """Estimators that seem slower or faster by more than 10 %, side by side: worth another look."""
-    middle = _middle(shifts, common=True)
-    middles = shifts.groupby("estimator")["shift"].median() - middle
+    middles = shifts.groupby("estimator")["shift"].median()
+    middles -= middles.median() if len(middles) > FEWEST_OTHERS else 0.0
     return set(middles.index[middles.abs() > np.log1p(SLOWER)])
 
 
-def _middle(shifts: pd.DataFrame, common: bool) -> float:
-    """The shift that estimators are compared with: that of all, or, side by side, none where they are too few."""
-    return 0.0 if common and len(shifts) < FEWEST else float(shifts["shift"].median())
-
-
 def slowdowns(shifts: pd.DataFrame, common: bool, false_alarms: float = 0.01) -> tuple[pd.DataFrame, str]:
-    """Each estimator's time over all its cells, relative to that of all; and what could have been found, in a line.
+    """Each estimator's time over all its cells, relative to that of the others; and what could be found, in a line.
 
-    A cell's ratio scatters between two runs by far more than its interval in either says (README), so the scatter is
-    taken from all cells of the comparison: 1.48 times the median distance from their median, which an estimator that
-    did change does not move. An estimator's ratio is the median over its cells; its squared error is the cells'
-    pi/2 x scatter² / count and what they share (3 %, as measured: where code lies in memory). The quantiles are
-    Student's with 10 degrees of freedom, for bursts of a busy machine. With fewer than 12 cells the scatter is at least
-    0.3, that of folders measured on a machine with twice as much to do as it has cores, or 0.05 side by side.
+    A cell's ratio scatters between two runs by far more than its interval in either says (README), so all noise is
+    taken from the comparison itself. An estimator's ratio is the mean over its cells, without the highest and lowest
+    quarter. How much cells scatter is told by their distances from these means; how much an estimator's cells have in
+    common in a run, by how far the means of all the *other* estimators scatter beyond that, at least by 1 %, or 3 %
+    side by side (as measured: where code lies in memory). Both scatters are those of clipped squares (Huber's
+    proposal 2), which what did change hardly moves. Tails are Student's, with 3 degrees a cell, and 7 for what cells
+    share. With fewer than 12 cells the scatter is at least 0.3, that of folders measured on a machine with twice as
+    much to do as it has cores, or 0.05 side by side.
 
     What was suspected in a first run (`run` 0) and timed again is judged by the later runs alone: they had no part in
     choosing it. Worse is what is significantly slower and slower by more than 10 %.
 
     common: whether both sides met the machine in one state, so that the shift of all cells is tested too. What each
-    estimator is compared with is that shift, or none where fewer than 12 cells are to tell it.
+    estimator is compared with is the median of the others; side by side, none where these are fewer than 5, so that
+    one that got faster does not make another look slower.
     """
     if shifts.empty:
         return findings(shifts.reindex(columns=[*store.CELL, "group"]), "time"), "No times to compare."
     shifts = shifts.assign(run=shifts.get("run", 0))
     first = shifts[shifts["run"] == 0]
-    middle = _middle(first, common)
-    scatter = MAD * float((first["shift"] - first["shift"].median()).abs().median())
-    if len(first) < FEWEST:
-        scatter = max(scatter, PRIOR_BESIDE if common else PRIOR)
-    groups = [own for _, own in shifts.groupby("estimator", sort=False)]
-    table = pd.DataFrame([_pooled(own[own["run"] > 0] if own["run"].any() else own, middle, scatter) for own in groups])
-    tables = [_tested(table, "time")]
+    variance = _scatter(first, common)
+    located = _each(first, variance)
+    judged = list((located | _each(shifts[shifts["run"] > 0], variance)).values())
+    held = [
+        _against(own, [other for other in located.values() if other["estimator"] != own["estimator"]], common)
+        for own in judged
+    ]
+    tables = [_tested(judged, held, "time")]
     if common:
-        names = dict.fromkeys(("estimator", "problem", "point", "latent_dim", "num_samples"), "all")
-        tables.append(_tested(pd.DataFrame([_pooled(first, 0.0, scatter) | names]), "time, of all"))
-    quantile = stats.t.isf(TIME_SHARE * false_alarms / len(table), DEGREES) + stats.norm.ppf(POWER)
-    looks, visits = (LOOKS, VISITS) if common else (1, 1)
-    error = _error(scatter, int(first["estimator"].value_counts().median()) * looks * visits, looks)
-    least = max(np.exp(error * quantile) - 1, SLOWER)
+        tables.append(_of_all(first, list(located.values()), variance))
+    usual = sorted(held, key=lambda told: told[1].error)[len(held) // 2][1]
+    least = max(np.exp(usual.detectable(TIME_SHARE * false_alarms / len(held))), 1 + SLOWER)
     times = f"{np.exp(first['shift'].median()):.3g} times the baseline's{'' if common else ' (not tested)'}"
     line = (
-        f"cells scatter by {100 * scatter:.2g} %. One estimator slower by {100 * least:.2g} % is found 9 times in 10."
+        f"cells scatter by {100 * variance**0.5:.2g} %, and what those of one estimator share by "
+        f"{100 * usual.shared:.2g} %. One estimator that takes {least:.3g} times as long is found 9 times in 10."
     )
     return pd.concat(tables, ignore_index=True), f"Times of all cells: {times}; {line}"
 
 
-def _pooled(own: pd.DataFrame, middle: float, scatter: float) -> dict[str, object]:
-    """Where some cells are, the median of their log ratios beyond the middle, its error, and their mean seconds."""
+def _scatter(first: pd.DataFrame, common: bool) -> float:
+    """The variance of cells about their estimator's mean."""
+    rows = [own.to_numpy() for _, own in first.groupby("estimator")["shift"]]
+    distances = np.concatenate([own - stats.trim_mean(own, TRIMMED) for own in rows])
+    free = len(distances) - len(rows)
+    found = beyond_errors(distances, np.zeros_like(distances), free) if free else 0.0
+    return found if len(first) >= FEWEST else max(found, (PRIOR_BESIDE if common else PRIOR) ** 2)
+
+
+def _each(shifts: pd.DataFrame, variance: float) -> dict[str, Located]:
+    """Where the cells of each estimator are, see `_located`."""
+    return {str(name): _located(own, variance) for name, own in shifts.groupby("estimator", sort=False)}
+
+
+def _located(own: pd.DataFrame, variance: float) -> Located:
+    """Where some cells are, the mean of their log ratios, its squared error, their count and mean seconds."""
     listed = {name: ", ".join(dict.fromkeys(own[name])) for name in ("problem", "point")}
     sizes = {name: spelled(own[name]) for name in ("latent_dim", "num_samples")}
     return {
@@ -97,33 +111,59 @@ def _pooled(own: pd.DataFrame, middle: float, scatter: float) -> dict[str, objec
         **listed,
         **sizes,
         "group": "all",
-        "shift": own["shift"].median() - middle,
-        "error": _error(scatter, len(own), own["run"].nunique()),
+        "shift": stats.trim_mean(own["shift"], TRIMMED),
+        "squared": variance / len(own) * (TRIMMED_COST if int(TRIMMED * len(own)) else 1.0),
+        "count": len(own),
+        "runs": own["run"].nunique(),
         **{column: np.exp(np.log(own[column]).mean()) for column in ("seconds", "seconds_against")},
     }
 
 
-def _error(scatter: float, cells: int, runs: int) -> float:
-    """Standard error of the median over cells, whose scatter is known, of so many runs."""
-    return float(np.sqrt(EFFICIENCY * scatter**2 / cells + BETWEEN**2 / runs))
+def _against(own: Located, others: list[Located], common: bool) -> tuple[float, Noise]:
+    """An estimator's shift relative to that of the others, and its noise, as they tell it."""
+    values, squared = (np.array([other[name] for other in others]) for name in ("shift", "squared"))
+    count, degrees = len(others), CELL_DEGREES * own["count"]
+    shared = max(_shared(values, squared), (SHARED_BESIDE if common else SHARED) ** 2)
+    of_run = float(np.sqrt(shared / own["runs"]))
+    if count < FEWEST_OTHERS and common:
+        return own["shift"], Noise(own["squared"] ** 0.5, degrees, of_run, DEGREES)
+    middle = float(np.median(values)) if count else 0.0
+    of_middle = np.pi / 2 * float((squared + shared).mean()) / count if count else 0.0
+    told = DEGREES if common else min(DEGREES, max(CLIPPED_EFFICIENCY * count, 0.5))
+    return own["shift"] - middle, Noise(float(np.sqrt(own["squared"] + of_middle)), degrees, of_run, told)
 
 
-def _tested(table: pd.DataFrame, what: str) -> pd.DataFrame:
+def _shared(values: Array, squared: Array) -> float:
+    """The variance of estimators' means beyond their errors."""
+    return beyond_errors(values - np.median(values), squared, len(values) - 1) if len(values) > 1 else 0.0
+
+
+def _of_all(first: pd.DataFrame, located: list[Located], variance: float) -> pd.DataFrame:
+    """The time of all cells together, side by side."""
+    names = dict.fromkeys(("estimator", "problem", "point", "latent_dim", "num_samples"), "all")
+    whole = _located(first, variance) | names
+    shared = _shared(*(np.array([own[name] for own in located]) for name in ("shift", "squared")))
+    error = float(np.sqrt(whole["squared"] + shared / len(located)))
+    noise = Noise(error, CELL_DEGREES * len(first), SHARED_BESIDE, DEGREES)
+    return _tested([whole], [(whole["shift"], noise)], "time, of all")
+
+
+def _tested(located: list[Located], held: list[tuple[float, Noise]], what: str) -> pd.DataFrame:
     """Intervals and one-sided p-values of log ratios; 1 for what is within 10 %."""
-    shift, error = table["shift"].to_numpy(), table["error"].to_numpy()
-    half = stats.t.ppf((1 + LEVEL) / 2, DEGREES) * error
+    shifts = np.array([shift for shift, _ in held])
+    half = np.array([noise.quantile((1 - LEVEL) / 2) for _, noise in held])
 
-    def p(sign: int) -> Array:
-        return np.where(sign * shift > np.log1p(SLOWER), stats.t.sf(sign * shift / error, DEGREES), 1.0)
+    def p(sign: int) -> list[float]:
+        return [noise.beyond(sign * shift) if sign * shift > np.log1p(SLOWER) else 1.0 for shift, noise in held]
 
     return findings(
-        table,
+        pd.DataFrame(located),
         what,
-        baseline=table["seconds_against"],
-        candidate=table["seconds"],
-        ratio=np.exp(shift),
-        ratio_low=np.exp(shift - half),
-        ratio_high=np.exp(shift + half),
+        baseline=[own["seconds_against"] for own in located],
+        candidate=[own["seconds"] for own in located],
+        ratio=np.exp(shifts),
+        ratio_low=np.exp(shifts - half),
+        ratio_high=np.exp(shifts + half),
         worse=p(1),
         better=p(-1),
     )
