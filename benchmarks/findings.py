@@ -11,7 +11,7 @@ from benchmarks import tables
 from benchmarks.comparisons import AT
 from benchmarks.intervals import EQUIVALENCE
 from benchmarks.store import SETTING
-from benchmarks.texts import listed, number
+from benchmarks.texts import counted, listed, number
 from benchmarks.verdicts import BIASED, finite, measured, noiseless, rankable, trusted, unbiased, usable
 
 SIZES = ["latent_dim", "num_samples"]
@@ -145,7 +145,7 @@ def _bias(part: pd.DataFrame) -> Iterator[str]:
             f"in {(rest['share'] <= EQUIVALENCE).sum()} it is within {100 * EQUIVALENCE:g} % of the exact gradient's"
         )
         names = listed(sorted(set(rest["estimator"])))
-        yield f"No bias was found in {len(rest)} cells ({names}): {small} norm for certain, {widest}."
+        yield f"No bias was found in {counted(len(rest), 'cell')} ({names}): {small} norm for certain, {widest}."
 
 
 def _growth(held: Results) -> Iterator[str]:

@@ -358,10 +358,33 @@ def test_what_is_missing_is_not_comparable_unless_partial_and_worse_wins():
     assert compared(fewer, before).status == 0
     assert compared(before, noisier(fewer, "e1", 1.2)).status == 1
     text = changes.page(compared(before, fewer), "A", "B")
-    assert "lacks 4 cells of the baseline (e0)" in text
+    assert "lacks 4 cells of the baseline (e0); `partial=true` leaves them out" in text
     assert "**Verdict: not comparable" in text
     with pytest.raises(sides.NotComparable, match="no cell in common"):
         compared(before[:3], before[before["estimator"] == "e9"])
+
+
+def test_what_was_not_measured_on_both_sides_is_not_green():
+    """Where everything failed or was skipped on both sides there is nothing to compare."""
+    frame = grid(np.random.default_rng(0)).assign(status="failed")
+    comparison = compared(frame, frame)
+    assert comparison.status == 2
+    assert "not comparable: No cell was measured on both sides" in changes.page(comparison, "A", "B")
+
+
+def test_a_lost_parameter_group_is_not_green():
+    frame = grid(np.random.default_rng(0))
+    comparison = compared(frame, frame[frame["group"] != "loc"])
+    assert comparison.status == 2
+    assert "quadratic: the candidate has no parameters called loc" in changes.page(comparison, "A", "B")
+
+
+def test_a_crash_is_no_regression(check, monkeypatch):
+    """Exit status 1 says that something is worse."""
+    monkeypatch.setattr(benchmarks.check, "execute", lambda arguments: 1 / 0)
+    status, _, err = check()
+    assert status == 2
+    assert "ZeroDivisionError" in err
 
 
 def test_another_problem_under_the_same_name_is_not_comparable():
@@ -437,6 +460,10 @@ def test_a_failing_candidate_is_found(sweeps, check, tmp_path):
             bare = {name: rows[0][name] for name in store.CELL}
             failed = bare | {"group": "all", "status": "failed", "reason": "RuntimeError: boom", "key": rows[0]["key"]}
             path.write_text(json.dumps([failed]))
+    assert (
+        "2 cells failed; a baseline must be right"
+        in check(f"candidate={tmp_path / 'c'}", f"freeze={tmp_path / 'd'}")[2]
+    )
     status, out, _ = check(f"baseline={sweeps / 'a'}", f"candidate={tmp_path / 'c'}")
     assert status == 1
     assert "- **worse**: `score` on quadratic at init, D = 2, S = 1: status ok → failed: RuntimeError: boom" in out
@@ -473,6 +500,12 @@ def test_bad_input_gets_one_line_and_exit_status_2(sweeps, check, tmp_path):
         (a, "false_alarms=x"): "could not convert string to float",
         (a, "rounds=0"): "rounds=0: it must be an integer >= 1",
         (a, "partial=maybe"): "partial=maybe: it must be true or false",
+        ("baseline", a.replace("baseline", "candidate")): "baseline=...: name a results folder",
+        (a, a.replace("baseline", "candidate"), "partial"): "unknown key 'partial'",
+        ("freeze=x",): "candidate=...: name a results folder",
+        ("freeze=x", a.replace("baseline", "candidate"), "bogus=1"): "unknown key 'bogus'",
+        (a.replace("baseline", "candidate"), a.replace("baseline", "freeze")): "it holds a sweep; name another folder",
+        ("baseline=HEAD", f"keep={tmp_path}"): "it is there already; name a new folder",
     }.items():
         status, out, err = check(*arguments)
         assert (status, out) == (2, ""), arguments
@@ -530,7 +563,20 @@ def test_a_revision_that_does_not_run_is_not_comparable(clone):
     )
     made = gate(clone, *SWEEP)
     assert made.returncode == 2
-    assert made.stderr.splitlines()[-1] == "check.py: baseline: its run failed: this revision is broken"
+    assert made.stderr.startswith(
+        "check.py: baseline: it cannot be timed: this revision is broken; perhaps it is older"
+    )
+    assert made.stderr.count("\n") == 1
+
+
+def test_a_base_without_the_gate_is_told_before_anything_runs(clone):
+    """As of the pull request that brings it."""
+    for command in ("rm -q conf/experiment/gate.yaml", "-c user.name=a -c user.email=a@b.c commit -qm two"):
+        subprocess.run(["git", *command.split()], cwd=clone, check=True)
+    made = gate(clone)
+    assert (made.returncode, made.stdout) == (2, "")
+    assert made.stderr.startswith("check.py: baseline: it has no conf/experiment/gate.yaml: it is older than the gate")
+    assert made.stderr.count("\n") == 1
 
 
 def test_names_of_revisions(monkeypatch, clone):

@@ -38,7 +38,7 @@ def found(shifts, beside=False, false_alarms=0.01):
 
 @pytest.mark.parametrize(("scatter", "shared"), [(0.1, 0.02), (0.28, 0.2)])
 def test_no_change_is_called_slower_at_the_stated_rate(scatter, shared):
-    """100 null comparisons of 16 estimators at 20 %, of which times have a quarter: at most 5 %, by a binomial test at 1e-4."""
+    """100 null comparisons at 20 %, of which times have a quarter: at most 5 %, by a binomial test at 1e-4."""
     rng = np.random.default_rng(0)
     red = sum(bool(found(cells(rng, scatter, shared, names=MANY[:16]), false_alarms=0.2)) for _ in range(100))
     assert stats.binomtest(red, 100, 0.2 * regressions.TIME_SHARE, alternative="greater").pvalue > 1e-4

@@ -70,7 +70,7 @@ def counts(pairs: pd.DataFrame) -> pd.DataFrame:
     for name in COUNTS:
         now, before = cells[name], cells[f"{name}_against"]
         same = np.isclose(now, before, rtol=1e-9, atol=0) | before.isna()
-        sure = np.select([same, now > before], ["", "worse"], "better")
+        sure = np.select([same, now > before, now < before], ["", "worse", "better"], "")
         values = {"baseline": before, "candidate": now, "ratio": now / before.where(before > 0)}
         tables.append(findings(cells, name.replace("_", " "), sure=sure, **values))
     return pd.concat(tables, ignore_index=True)
