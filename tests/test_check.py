@@ -1,6 +1,7 @@
 """The regression gate: what is planted is found and named, the rest is green, at the stated false-alarm rate."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from scipy import stats
 import benchmarks.check
 import benchmarks.run
 from benchmarks import store
-from benchmarks.gate import changes, regressions, revisions, sides, timing
+from benchmarks.gate import changes, regressions, revisions, sides, timing, trials
 from benchmarks.gate.regressions import holm
 
 ROOT = Path(__file__).parents[1]
@@ -272,6 +273,16 @@ def test_a_biased_estimator_must_not_become_more_so():
     assert compared(grown, before).status == 0
 
 
+def test_a_bias_is_found_where_the_baseline_looked_suspicious_by_chance():
+    """One row in ten has a p-value below 0.1: its norm alone grows by 4 errors only, too few among many tests."""
+    before = planted(grid(np.random.default_rng(0)), "e5", bias_p=0.07)
+    biased = {"bias": 0.12, "bias_low": 0.07, "bias_high": 0.17, "bias_p": 1e-9}
+    now = planted(before, "e5", where=lambda f: f["latent_dim"] == 2, **biased)
+    assert set(worse(compared(before, now))["estimator"]) == {"e5"}
+    little = planted(before, "e5", where=lambda f: f["latent_dim"] == 2, **biased | {"bias": 0.05, "bias_low": 0.0})
+    assert compared(before, little).status == 0
+
+
 def test_an_exact_bias_is_compared_exactly():
     rng = np.random.default_rng(0)
     exact = {"variance": 3.0, "variance_low": 3.0, "variance_high": 3.0, "variance_source": "exact"}
@@ -467,6 +478,19 @@ def test_a_failing_candidate_is_found(sweeps, check, tmp_path):
     status, out, _ = check(f"baseline={sweeps / 'a'}", f"candidate={tmp_path / 'c'}")
     assert status == 1
     assert "- **worse**: `score` on quadratic at init, D = 2, S = 1: status ok → failed: RuntimeError: boom" in out
+
+
+def test_trials_count_what_is_found(sweeps, monkeypatch, capsys):
+    """Of a run and its copy nothing is named unless planted; here, all is exact."""
+    monkeypatch.setattr(sys, "argv", ["trials.py", str(sweeps / "a"), str(sweeps / "b"), "--times", "3"])
+    assert trials.main() == 0
+    out = capsys.readouterr().out
+    assert re.search(r"\| nothing +\| +2 \| +\| +0 \|", out)
+    for plant in ("10 % more variance", "one more evaluation"):
+        assert re.search(rf"\| {plant} +\| +3 \| +3 +\| +0 \|", out), out
+    monkeypatch.setattr(sys, "argv", ["trials.py", str(sweeps / "a")])
+    assert trials.main() == 2
+    assert capsys.readouterr().err == "trials.py: name two folders or more\n"
 
 
 def test_a_file_of_pytest_benchmark_is_read(check, tmp_path):

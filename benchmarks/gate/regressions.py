@@ -43,7 +43,7 @@ TUNING = 0.02
 FAR = 10.0
 NO_VARIANCE = "the variance does not exist"
 OTHER_TUNING = "tuned on other random numbers"
-SUSPECT = 0.1
+SUSPECT, GROWN = 0.1, 0.001
 TIME_SHARE = 0.25
 
 
@@ -174,7 +174,8 @@ def biases(pairs: pd.DataFrame) -> pd.DataFrame:
     Two unbiased runs differ in nothing, so that the candidate's p-value of no bias is a test of the change, and sharper
     than a difference. It is not where the baseline has a bias, though it may not have been found in this row: where the
     estimator was found biased in any row (1 % of false discoveries: Benjamini and Hochberg 1995), or the row's own
-    p-value is below 0.1. There, the increase of the norm is held against the errors that the two intervals tell. Biases
+    p-value is below 0.1. There, the increase of the norm is held against the errors that the two intervals tell; where
+    only that p-value is suspect, an increase at 0.001 makes the candidate's own test count after all. Biases
     exact on both sides are compared exactly. Rounding, 1e-5 of the gradient and its standard deviation, is no bias.
     """
     before = pairs["bias_p_against"]
@@ -182,7 +183,7 @@ def biases(pairs: pd.DataFrame) -> pd.DataFrame:
     found = pd.Series(False, index=pairs.index)
     if before.notna().any():
         found[before.notna()] = stats.false_discovery_control(before.dropna()) < FALSE_DISCOVERIES
-    biased = pairs["estimator"].isin(pairs.loc[found, "estimator"]) | (before < SUSPECT)
+    biased, suspect = pairs["estimator"].isin(pairs.loc[found, "estimator"]), before < SUSPECT
     exact = np.all([pairs[f"{x}_source{s}"] == "exact" for s in SIDES for x in ("variance", "gradient")], axis=0)
     slack = ROUNDING * (pairs["gradient_norm"] + np.sqrt(pairs["variance"].clip(lower=0)))
     sure, p = [], []
@@ -192,14 +193,15 @@ def biases(pairs: pd.DataFrame) -> pd.DataFrame:
         halves = pairs["bias" + now] - pairs["bias_low" + now], pairs["bias_high" + then] - pairs["bias" + then]
         p.append(stats.norm.sf(growth * Z / np.maximum(np.hypot(*halves), 1e-300)))
     own = pairs["bias_p"].where(pairs["bias"] > slack, 1.0)
+    growth_counts = biased | (suspect & (p[0] > GROWN))
     return findings(
         pairs,
         "bias",
         baseline=pairs["bias_against"],
         candidate=pairs["bias"],
         ratio=(pairs["bias"] / pairs["bias_against"]).where(pairs["bias_low_against"] > 0),
-        worse=np.where(exact | ~both, np.nan, np.where(biased, p[0], own)),
-        better=np.where(exact | ~both | ~biased, np.nan, p[1]),
+        worse=np.where(exact | ~both, np.nan, np.where(growth_counts, p[0], own)),
+        better=np.where(exact | ~both | ~(biased | suspect), np.nan, p[1]),
         sure=np.select(sure, ["worse", "better"], ""),
         untested=np.where(both | exact, "", NO_VARIANCE),
     )
