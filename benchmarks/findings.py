@@ -12,7 +12,7 @@ from benchmarks.comparisons import AT
 from benchmarks.intervals import EQUIVALENCE
 from benchmarks.store import SETTING
 from benchmarks.texts import counted, listed, number
-from benchmarks.verdicts import BIASED, finite, measured, noiseless, rankable, trusted, unbiased, usable
+from benchmarks.verdicts import BIASED, finite, has_norm, measured, noiseless, rankable, trusted, unbiased, usable
 
 SIZES = ["latent_dim", "num_samples"]
 MOST_SETTINGS = 12
@@ -31,6 +31,24 @@ class Results(NamedTuple):
     growth: pd.DataFrame
     crossed: pd.DataFrame
     chosen: str
+
+
+class Text(NamedTuple):
+    """What is said of results, on the page and on the terminal: sentences under titles, and the main table.
+
+    table: one row a cell and group that was measured. order: what orders its columns that are not in order as text.
+    """
+
+    findings: list[tuple[str, list[str]]]
+    table: pd.DataFrame
+    order: dict[str, pd.Series]
+
+
+def told(results: Results) -> Text:
+    """The sentences and the main table of results."""
+    rows = results.frame[measured(results.frame)]
+    table, order = tables.numbers(rows, tables.relative(results.pairs, results.chosen), results.chosen)
+    return Text(sentences(results), table, order)
 
 
 def sentences(results: Results) -> list[tuple[str, list[str]]]:
@@ -130,7 +148,7 @@ def _bias(part: pd.DataFrame) -> Iterator[str]:
     """Whose bias was found and how large it is; how large it may be of the others."""
     tested = part[part["bias_p"].notna()]
     tested = tested.assign(text=tables.bias_text(tested), share=tested["bias_high"] / tested["gradient_norm"])
-    tested = tested[tables.has_norm(tested)]
+    tested = tested[has_norm(tested)]
     found = tested["verdict"].str.startswith(BIASED)
     largest = tested[found].assign(size=lambda rows: rows["bias"] / rows["gradient_norm"])
     largest = largest.sort_values("size", ascending=False).drop_duplicates("estimator")

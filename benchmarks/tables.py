@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 
 from benchmarks import store
-from benchmarks.comparisons import AT, SETTING
+from benchmarks.comparisons import AT, PAIRED
 from benchmarks.texts import interval, number, share, times
-from benchmarks.verdicts import BIASED, measured, rankable
+from benchmarks.verdicts import BIASED, has_norm, measured, rankable
 
 PAPER = {
     "variance": "Total variance of one estimate",
@@ -61,13 +61,6 @@ def bias_text(frame: pd.DataFrame) -> list[str]:
     return [share(tuple(values), norm) for values, norm in zip(ends, norms, strict=True)]
 
 
-def has_norm(frame: pd.DataFrame) -> pd.Series:
-    """Rows whose problem, point, D and group has an exact gradient beyond rounding, by its most precise estimator."""
-    told = pd.Series(np.isfinite(frame["bias_detectable"].astype(float)), index=frame.index)
-    held = [frame[name] for name in SETTING if name != "num_samples"]
-    return told.groupby(held).transform("any").astype(bool)
-
-
 def text_of(frame: pd.DataFrame, column: str) -> list[str]:
     """A column with its interval as text."""
     ends = frame[[column, f"{column}_low", f"{column}_high"]].astype(float).to_numpy()
@@ -98,7 +91,7 @@ def numbers(frame: pd.DataFrame, compared: pd.DataFrame, chosen: str) -> tuple[p
         table[name], order[name] = text, by.astype(float)
 
     add("variance", text_of(frame, "variance"), frame["variance"])
-    cell = ["estimator", *SETTING]
+    cell = ["estimator", *PAIRED]
     for at in AT:
         found = compared[compared["at"] == at]
         if len(found):
@@ -127,7 +120,7 @@ def crossing_table(crossed: pd.DataFrame) -> pd.DataFrame:
 def growth_table(growth: pd.DataFrame) -> pd.DataFrame:
     """Exponents over all parameters as a table for reading."""
     whole = growth[growth["group"] == "all"]
-    held = [name for name in SETTING[:-1] if len(set(whole[name])) > 1]
+    held = [name for name in PAIRED[:-1] if len(set(whole[name])) > 1]
     names = {"variance": "variance", "work_variance": "× evaluations", "work_variance_time": "× seconds"}
     rows = whole[["estimator", *held, "x"]].astype("object").fillna("any")
     rows = rows.assign(value=whole["value"].map(names), text=text_of(whole, "exponent"))

@@ -49,7 +49,7 @@ def written(folder, rows):
     for made in rows:
         store.save(folder, made["key"], [made])
     shown = results(report.load(folder))
-    return page.render(folder.name, store.about(folder), shown, [], []), shown
+    return page.render(folder.name, store.about(folder), shown, findings.told(shown), [], []), shown
 
 
 def results(rows):
@@ -174,7 +174,7 @@ def test_ten_thousand_rows_are_in_the_page_as_data_not_as_elements():
     """A browser opens a few hundred thousand elements slowly; the table makes those of one page."""
     rows = pd.concat([pd.DataFrame([gaussian("score", d, point=f"p{k}") for d in range(1, 101)]) for k in range(100)])
     rows = rows.reset_index(drop=True)
-    table, order = tables.numbers(rows, pd.DataFrame(columns=["estimator", "against", "at", *tables.SETTING]), "")
+    table, order = tables.numbers(rows, pd.DataFrame(columns=["estimator", "against", "at", *tables.PAIRED]), "")
     made = page.interactive(table, order, "results")
     assert made.count("<tr") < 100
     assert made.count("p99") == 100

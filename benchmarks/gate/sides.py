@@ -11,31 +11,8 @@ import pandas as pd
 from benchmarks import store
 from benchmarks.comparisons import SIDES
 
-KEPT = [
-    *store.CELL,
-    "group",
-    "replicates",
-    "evaluations",
-    "gradient_evaluations",
-    "tuning_evaluations",
-    "gradient_norm",
-    "gradient_source",
-    "variance",
-    "variance_low",
-    "variance_high",
-    "variance_source",
-    "bias",
-    "bias_low",
-    "bias_high",
-    "bias_p",
-    "bias_detectable",
-    "relative_seconds",
-    "relative_seconds_low",
-    "relative_seconds_high",
-    "status",
-    "reason",
-    "batch_variances",
-]
+DERIVED = ("mse", "snr", "kurtosis", "tail", "seconds", "latency", "peak_memory", "work", "key", "deviation_counts")
+KEPT = [name for name in store.COLUMNS if not name.startswith(DERIVED)]
 TEXT = ["estimator", "problem", "point", "device", "dtype", "group", "gradient_source", "variance_source", "status"]
 MACHINE = ("platform", "processor", "cpus")
 SAME_GRADIENT = 1e-4
