@@ -24,13 +24,13 @@ STYLES = {"latex": "tex", "markdown": "md"}
 def reference(frame: pd.DataFrame, against: str | None = None) -> str:
     """The estimator that others are compared with: `against`, else the score function, where most cells have it.
 
-    Of the estimators with the most cells that are `ok`, with a variance above zero and no bias found, it is `score`, or
+    Of the estimators with the most cells that can be ranked and have a variance above zero, it is `score`, or
     the first of the alphabet; none is the empty name. Raises ValueError if `against` was not measured.
     """
     names = sorted(set(frame.loc[measured(frame), "estimator"]))
     if against is not None and against not in names:
         raise ValueError(f"against={against}: choose from {', '.join(names)}")
-    whole = frame[(frame["group"] == "all") & (frame["status"] == "ok") & (frame["variance_low"] > 0)]
+    whole = frame[(frame["group"] == "all") & (frame["variance_low"] > 0)]
     cells = whole.loc[rankable(whole), "estimator"].value_counts()
     return against or min(cells.index, key=lambda name: (-cells[name], name != "score", name), default="")
 

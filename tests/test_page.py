@@ -93,7 +93,19 @@ def test_the_findings_name_the_largest_bias_and_the_widest_interval():
     norm = "exact gradient's norm"
     assert f"Bias was found, at its largest as a share of the {norm}: naive 50 % [40, 60] (D = 4, S = 1)." in said
     widest = "the widest interval ends at 30 % (a at D = 4, S = 1)"
-    assert f"No bias was found in 3 cells (a): in 1 it is within 1 % of the {norm} for certain, {widest}." in said
+    assert f"No bias was found in 3 cells (a). In 1 it is within 1 % of the {norm} for certain; {widest}." in said
+
+
+def test_the_findings_of_a_single_cell_read_like_one():
+    said = findings.sentences(results([gaussian("a", 4, bias_high=0.3)]))[0][1]
+    assert said[1] == "No bias of a was found: its interval ends at 30 % of the exact gradient's norm."
+    both = findings.sentences(results([gaussian(name, 4, bias_high=0.3) for name in "ab"]))[0][1]
+    assert any("(a and b). In none it is within 1 %" in text for text in both)
+
+
+def test_the_reference_is_the_score_function_even_where_its_budget_ended():
+    rows = [gaussian(name, d) for name in ("score", "reparam") for d in (2, 4)]
+    assert tables.reference(pd.DataFrame([rows[0] | {"status": "budget"}, *rows[1:]])) == "score"
 
 
 def test_the_findings_say_who_has_no_variance_left():
@@ -102,7 +114,7 @@ def test_the_findings_say_who_has_no_variance_left():
     rows += [gaussian("odd", 4, reason="the tail is too heavy")]
     ((_, said),) = findings.sentences(results(rows))
     assert said[0] == "No variance is left of stl at D = 4, S = 1: zero, within rounding."
-    assert said[1].startswith("a has the least variance, 4 [3.92, 4.08], of 2 others that can be ranked")
+    assert said[1].startswith("a has the least variance above zero, 4 [3.92, 4.08], of 2 estimators that can be ranked")
     assert "The tail of odd allows no verdict on the variance there." in said
 
 
