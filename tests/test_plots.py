@@ -211,6 +211,21 @@ def test_a_newcomer_changes_only_the_look_of_whom_it_collides_with():
     assert kept > 10
 
 
+def test_a_name_looks_alike_in_all_figures_of_a_sweep_unless_its_colour_is_met_twice():
+    everyone = [f"estimator_{i}" for i in range(24)]
+    whole = plots.looks_of(everyone)
+    moved = 0
+    for start in range(14):
+        chosen = everyone[start : start + 10]
+        looks = plots.looks_of(chosen, everyone)
+        assert len({look["color"] for look in looks.values()}) == 10
+        colours = [whole[name]["color"] for name in chosen]
+        alike = sum(looks[name] == whole[name] for name in chosen)
+        assert alike == len(set(colours))
+        moved += 10 - alike
+    assert moved > 0
+
+
 def test_no_two_colours_are_alike_to_the_colour_blind_and_none_is_grey():
     """Machado et al. 2009, severity 1; CIE 1976 difference of the nearest two, 5 being plain side by side."""
     deutan = [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]]

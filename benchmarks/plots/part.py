@@ -80,7 +80,7 @@ class Part:
         """The looks of the estimators that a figure names: where a sweep has more than it can, colours for these."""
         wanted = set(chosen)
         if len(self.everyone) > NAMED:
-            return looks_of(wanted)
+            return looks_of(wanted, self.everyone)
         return {name: look for name, look in self.everyone.items() if name in wanted}
 
 
