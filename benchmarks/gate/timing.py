@@ -40,9 +40,11 @@ def shifts_of_turns(turns: pd.DataFrame) -> pd.DataFrame:
 
 def suspects(shifts: pd.DataFrame) -> set[str]:
     """Estimators that seem slower or faster by more than 10 %, side by side: worth another look."""
-    middles = shifts.groupby("estimator")["shift"].median()
-    middles -= middles.median() if len(middles) > FEWEST_OTHERS else 0.0
-    return set(middles.index[middles.abs() > np.log1p(SLOWER)])
+    if shifts.empty:
+        return set()
+    located = _each(shifts.assign(run=0), _scatter(shifts, common=True))
+    held = zip(located, _held(list(located.values()), located, common=True), strict=True)
+    return {name for name, (shift, _) in held if abs(shift) > np.log1p(SLOWER)}
 
 
 def slowdowns(shifts: pd.DataFrame, common: bool, false_alarms: float = 0.01) -> tuple[pd.DataFrame, str]:
@@ -71,10 +73,7 @@ def slowdowns(shifts: pd.DataFrame, common: bool, false_alarms: float = 0.01) ->
     variance = _scatter(first, common)
     located = _each(first, variance)
     judged = list((located | _each(shifts[shifts["run"] > 0], variance)).values())
-    held = [
-        _against(own, [other for other in located.values() if other["estimator"] != own["estimator"]], common)
-        for own in judged
-    ]
+    held = _held(judged, located, common)
     tables = [_tested(judged, held, "time")]
     if common:
         tables.append(_of_all(first, list(located.values()), variance))
@@ -117,6 +116,11 @@ def _located(own: pd.DataFrame, variance: float) -> Located:
         "runs": own["run"].nunique(),
         **{column: np.exp(np.log(own[column]).mean()) for column in ("seconds", "seconds_against")},
     }
+
+
+def _held(judged: list[Located], located: dict[str, Located], common: bool) -> list[tuple[float, Noise]]:
+    """Each of some estimators held against all others, see `_against`."""
+    return [_against(own, [located[n] for n in located if n != own["estimator"]], common) for own in judged]
 
 
 def _against(own: Located, others: list[Located], common: bool) -> tuple[float, Noise]:
