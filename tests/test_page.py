@@ -42,6 +42,8 @@ addEventListener("load", () => Object.entries(steps).forEach(([name, step], i) =
   setTimeout(() => { document.body.dataset[name] = step(); }, 1000 + 500 * i)));
 </script></body>"""
 
+NUMBER = r"-?\d[\d.,]*(?:e-?\d+)?"
+
 
 def written(folder, rows):
     """The page of a results folder of rows, and what it shows, without figures."""
@@ -135,13 +137,20 @@ def test_every_measured_number_of_the_findings_stands_in_a_table(tmp_path):
             for d in (2, 8) for s in (1, 4)]  # fmt: skip
     biased = {"bias": 0.5, "bias_low": 0.4, "bias_high": 0.6, "bias_p": 1e-9}
     rows += [gaussian("naive", 8, scale=0.1, **biased)]
+    exact = {"variance": 5.25, "variance_low": 5.25, "variance_high": 5.25, "variance_source": "exact"}
+    rows += [gaussian("known", d, **exact) for d in (2, 8)]
     text, shown = written(tmp_path, rows)
     text = html.unescape(text)
     after = text[text.index('id="numbers"') :]
     said = [sentence for _, sentences in findings.sentences(shown) for sentence in sentences]
     assert all(sentence in text for sentence in said)
-    numbers = [number for s in said for number in re.findall(r"[\d.,e-]+(?: %)? \[[^]]+\]|[\d.,]+ %(?! of that)", s)]
+    numbers = [
+        number
+        for s in said
+        for number in re.findall(rf"{NUMBER}(?: %)? (?:\[[^]]+\]|\(exact\))|{NUMBER} %(?! of the)", s)
+    ]
     assert len(numbers) > 8
+    assert "5.25 (exact)" in numbers
     for number in numbers:
         ends = number.removesuffix(" %") + "]"
         assert number in after or ends in after, number
