@@ -119,7 +119,7 @@ def test_a_run_does_not_differ_from_itself():
     assert comparison.status == 0
     assert not comparison.table["verdict"].any()
     text = changes.page(comparison, "A", "B")
-    assert "Nothing changed." in text
+    assert "No change was found." in text
     assert text.endswith("**Verdict: nothing is worse**")
 
 
@@ -459,7 +459,7 @@ def test_real_sweeps_freeze_and_compare(sweeps, check, tmp_path):
     for place in (tmp_path / "frozen", tmp_path / "frozen" / "results.parquet"):
         status, out, err = check(f"baseline={place}", f"candidate={sweeps / 'b'}")
         assert (status, err) == (0, "")
-        assert "Nothing changed." in out
+        assert "No change was found." in out
         assert "4 cells on both sides" in out
 
 

@@ -72,7 +72,7 @@ def page(comparison: Comparison, baseline: str, candidate: str) -> str:
     if len(changed):
         lines += ["", rendered(changed[:MOST_ROWS]), ""]
     else:
-        lines += ["Nothing changed.", ""]
+        lines += ["No change was found.", ""]
     if len(changed) > MOST_ROWS:
         lines += [f"{counted(len(changed) - MOST_ROWS, 'further change')} not shown.", ""]
     lines += [f"- {line}" for line in (*tested(comparison), *joined.notes)]

@@ -82,7 +82,9 @@ def slowdowns(shifts: pd.DataFrame, common: bool, false_alarms: float = 0.01) ->
     times = f"{np.exp(first['shift'].median()):.3g} times the baseline's{'' if common else ' (not tested)'}"
     line = (
         f"cells scatter by {100 * variance**0.5:.2g} %, and what those of one estimator share by "
-        f"{100 * usual.shared:.2g} %. One estimator that takes {least:.3g} times as long is found 9 times in 10."
+        f"{100 * usual.shared:.2g} %. One estimator that takes {least:.3g} times as long is found 9 times in 10. "
+        f"A time is {'the seconds of a full chunk' if common else 'a multiple of drawing as many normals'}"
+        f"{'' if common and len(located) <= FEWEST_OTHERS else ', its ratio relative to the other estimators'}."
     )
     return pd.concat(tables, ignore_index=True), f"Times of all cells: {times}; {line}"
 
