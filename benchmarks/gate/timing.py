@@ -80,9 +80,10 @@ def slowdowns(shifts: pd.DataFrame, common: bool, false_alarms: float = 0.01) ->
     usual = _held([_usual(located, common)], located, common)[0][1]
     least = max(np.exp(usual.detectable(TIME_SHARE * false_alarms / len(held))), 1 + SLOWER)
     times = f"{np.exp(first['shift'].median()):.3g} times the baseline's{'' if common else ' (not tested)'}"
+    shared = float(np.median([noise.shared for _, noise in held]))
     line = (
-        f"cells scatter by {100 * variance**0.5:.2g} %, and what those of one estimator share by "
-        f"{100 * usual.shared:.2g} %. One estimator that takes {least:.3g} times as long is found 9 times in 10. "
+        f"cells scatter by {100 * variance**0.5:.2g} %, and what those of one estimator share by {100 * shared:.2g} %. "
+        f"One estimator that takes {least:.3g} times as long is found 9 times in 10. "
         f"A time is {'the seconds of a full chunk' if common else 'a multiple of drawing as many normals'}"
         f"{'' if common and len(located) <= FEWEST_OTHERS else ', its ratio relative to the other estimators'}."
     )
