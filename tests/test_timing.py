@@ -92,6 +92,7 @@ def test_one_that_got_faster_makes_no_other_slower():
 def test_two_estimators_in_folders_cannot_tell_which_one_changed():
     shifts = cells(np.random.default_rng(5), 0.02, 0.0, slow="a", names=("a", "b"))
     assert found(shifts) == []
+    assert "None that takes less than 10 times as long would be found" in timing.slowdowns(shifts, common=False)[1]
 
 
 def test_scatter_beyond_known_errors_is_that_of_a_normal_and_resists_outliers():

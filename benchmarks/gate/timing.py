@@ -17,6 +17,7 @@ SHARED, SHARED_BESIDE = 0.01, 0.03
 DEGREES, CELL_DEGREES = 7, 3
 LOOKS, VISITS = 3, 3
 FEWEST, FEWEST_OTHERS = 12, 5
+MOST = 10
 PRIOR, PRIOR_BESIDE = 0.3, 0.05
 TRIMMED, TRIMMED_COST = 0.25, 1.2
 CLIPPED_EFFICIENCY = 0.8
@@ -77,17 +78,25 @@ def slowdowns(shifts: pd.DataFrame, common: bool, false_alarms: float = 0.01) ->
     tables = [_tested(judged, held, "time")]
     if common:
         tables.append(_of_all(first, list(located.values()), variance))
+    middle = float(np.exp(first["shift"].median()))
+    said = f"Times of all cells: {middle:.3g} times the baseline's{'' if common else ' (not tested)'}; "
+    return pd.concat(tables, ignore_index=True), said + _told(held, located, variance**0.5, common, false_alarms)
+
+
+def _told(
+    held: list[tuple[float, Noise]], located: dict[str, Located], scatter: float, common: bool, false_alarms: float
+) -> str:
+    """How much times scatter, what could be found, and what a time is."""
     usual = _held([_usual(located, common)], located, common)[0][1]
     least = max(np.exp(usual.detectable(TIME_SHARE * false_alarms / len(held))), 1 + SLOWER)
-    times = f"{np.exp(first['shift'].median()):.3g} times the baseline's{'' if common else ' (not tested)'}"
     shared = float(np.median([noise.shared for _, noise in held]))
-    line = (
-        f"cells scatter by {100 * variance**0.5:.2g} %, and what those of one estimator share by {100 * shared:.2g} %. "
-        f"One estimator that takes {least:.3g} times as long is found 9 times in 10. "
-        f"A time is {'the seconds of a full chunk' if common else 'a multiple of drawing as many normals'}"
+    found = f"One estimator that takes {least:.3g} times as long is found 9 times in 10."
+    found = found if least < MOST else f"None that takes less than {MOST} times as long would be found for certain."
+    return (
+        f"cells scatter by {100 * scatter:.2g} %, and what those of one estimator share by {100 * shared:.2g} %. "
+        f"{found} A time is {'the seconds of a full chunk' if common else 'a multiple of drawing as many normals'}"
         f"{'' if common and len(located) <= FEWEST_OTHERS else ', its ratio relative to the other estimators'}."
     )
-    return pd.concat(tables, ignore_index=True), f"Times of all cells: {times}; {line}"
 
 
 def _scatter(first: pd.DataFrame, common: bool) -> float:
