@@ -118,7 +118,7 @@ def outcomes(case: Case, seed: int) -> Iterator[dict[str, Any]]:
                 "estimator": role,
                 "status": "ok",
                 "reason": "",
-                **dict.fromkeys(comparisons.SETTING[:-1], 0),
+                **dict.fromkeys(comparisons.PAIRED[:-1], 0),
             }
             | summary.row(run.total, known, i, UNTIMED, True)
             for i, name in enumerate(known.groups)

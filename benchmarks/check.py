@@ -3,11 +3,13 @@
 import os
 import signal
 import sys
+import traceback
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks import changes, revisions, sides
+from benchmarks import texts
+from benchmarks.gate import changes, revisions, sides
 
 HELP = """Did a change make an estimator biased, noisier, slower or costlier?
 
@@ -24,12 +26,21 @@ Keys:
   false_alarms  the chance that anything is called worse if nothing changed, over the whole comparison (0.01)
   partial       true: the candidate may lack cells of the baseline (false)
   rounds        of turns that two revisions take in each cell for their times (15)
+  keep          a new folder, to keep what was measured of the candidate when two revisions are compared
   freeze        write the candidate there, as a small baseline
 
 All other arguments go to benchmarks/run.py, for both revisions alike (default: -m experiment=gate).
 Prints Markdown. Exit status: 0 nothing worse, 1 something worse, 2 not comparable, or bad input.
 """
-KEYS = {"baseline": "", "candidate": "", "false_alarms": "0.01", "partial": "false", "rounds": "15", "freeze": ""}
+KEYS = {
+    "baseline": "",
+    "candidate": "",
+    "false_alarms": "0.01",
+    "partial": "false",
+    "rounds": "15",
+    "keep": "",
+    "freeze": "",
+}
 FROZEN = """# A frozen baseline
 
 What `benchmarks/check.py` compares with: results that are known to be right. Made by
@@ -46,7 +57,10 @@ def asked(arguments: list[str]) -> tuple[dict[str, str], list[str]]:
     """The keys of a command line, with their defaults, and the arguments that are for `run.py`."""
     split = [argument.partition("=") for argument in arguments]
     own = {name: value for name, equals, value in split if equals and name in KEYS}
-    return KEYS | own, [argument for argument in arguments if argument.partition("=")[0] not in KEYS]
+    others = [
+        argument for argument, (name, equals, _) in zip(arguments, split, strict=True) if not equals or name not in KEYS
+    ]
+    return KEYS | own, others
 
 
 def execute(arguments: list[str]) -> int:
@@ -56,22 +70,22 @@ def execute(arguments: list[str]) -> int:
     """
     keys, others = asked(arguments)
     false_alarms, rounds, partial = _checked(keys)
-    if keys["freeze"]:
-        return freeze(keys["candidate"], Path(keys["freeze"]))
-    if not keys["baseline"]:
+    if not keys["baseline"] and not keys["freeze"]:
         raise sides.NotComparable("baseline=...: name a results folder, a file or a git revision; see --help")
-    turns = None
-    if Path(keys["baseline"]).exists() or not (before := revisions.resolved(keys["baseline"])):
+    before = None if keys["freeze"] or Path(keys["baseline"]).exists() else revisions.resolved(keys["baseline"])
+    if before:
+        now = revisions.resolved(keys["candidate"]) if keys["candidate"] else None
+        if keys["candidate"] and not now:
+            raise sides.NotComparable(f"candidate={keys['candidate']}: no such revision")
+        baseline, candidate, turns = revisions.measured(before, now, others, rounds, keys["keep"])
+    else:
         if others:
             raise sides.NotComparable(f"unknown key '{others[0].partition('=')[0]}': choose from {', '.join(KEYS)}")
         if not keys["candidate"]:
             raise sides.NotComparable("candidate=...: name a results folder or a file; see --help")
-        baseline, candidate = (sides.read(keys[name]) for name in ("baseline", "candidate"))
-    else:
-        now = revisions.resolved(keys["candidate"]) if keys["candidate"] else None
-        if keys["candidate"] and not now:
-            raise sides.NotComparable(f"candidate={keys['candidate']}: no such revision")
-        baseline, candidate, turns = revisions.measured(before, now, others, rounds)
+        if keys["freeze"]:
+            return freeze(sides.read(keys["candidate"]), Path(keys["freeze"]))
+        baseline, candidate, turns = sides.read(keys["baseline"]), sides.read(keys["candidate"]), None
     comparison = changes.compare(baseline, candidate, false_alarms, partial, turns)
     print(changes.page(comparison, keys["baseline"], keys["candidate"] or "the working tree"))
     return comparison.status
@@ -97,9 +111,15 @@ def placeless(made: dict[str, Any]) -> list[str]:
     return ["out=FOLDER" if word.startswith("out=") else word for word in made["command"]]
 
 
-def freeze(candidate: str, folder: Path) -> int:
-    """Write a side as a baseline, with a README that says how it was made."""
-    side = sides.read(candidate)
+def freeze(side: sides.Side, folder: Path) -> int:
+    """Write a side as a baseline, with a README that says how it was made.
+
+    Raises sides.NotComparable if the folder holds a sweep, or cells of the side failed.
+    """
+    if (folder / "cells").exists():
+        raise sides.NotComparable(f"freeze={folder}: it holds a sweep; name another folder")
+    if failed := int((side.frame["status"] == "failed").sum()):
+        raise sides.NotComparable(f"{side.name}: {texts.counted(failed, 'cell')} failed; a baseline must be right")
     about = side.about | {"commands": [made | {"command": placeless(made)} for made in side.about.get("commands", [])]}
     side = replace(side, about=about)
     sides.write(side, folder)
@@ -134,6 +154,9 @@ def main() -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
+    except Exception:  # status 1 is for what got worse, and a crash says nothing of that
+        traceback.print_exc()
+        return 2
 
 
 if __name__ == "__main__":

@@ -8,9 +8,9 @@ from benchmarks import store
 from benchmarks.intervals import LEVEL, Array, Z, hall, hall_inverse
 
 FALSE_DISCOVERIES = 0.01
-SETTING = ["problem", "point", "latent_dim", "num_samples", "seed", "device", "dtype", "group"]
+PAIRED = [*store.CELL[1:], "group"]  # where estimators meet
 UNTRUSTED = "the tail"
-COLUMNS = [*SETTING, "estimator", "against", "at", "ratio", "ratio_low", "ratio_high", "p", "verdict"]
+COLUMNS = [*PAIRED, "estimator", "against", "at", "ratio", "ratio_low", "ratio_high", "p", "verdict"]
 AT = {"one estimate": None, "equal evaluations": "evaluations", "equal seconds": "relative_seconds"}
 GROWING = ("variance", "work_variance", "work_variance_time")
 SIDES = ("", "_against")
@@ -44,7 +44,7 @@ def compare(frame: pd.DataFrame, against: str | None = None) -> pd.DataFrame:
         raise ValueError(f"against={against}: choose from {', '.join(names)}")
     rows = rows[(rows["variance_low"] > 0) | (rows["variance"] > 0) & rows["reason"].str.contains(UNTRUSTED)]
     rows = rows[rows["batch_variances"].map(lambda batches: bool(np.isfinite(batches).all())).astype(bool)]
-    pairs = rows.merge(rows, on=SETTING, suffixes=SIDES)
+    pairs = rows.merge(rows, on=PAIRED, suffixes=SIDES)
     pairs = pairs[np.isfinite(pairs["variance"]) | np.isfinite(pairs["variance_against"])]
     chosen = pairs["estimator"] < pairs["estimator_against"] if against is None else pairs["estimator"] != against
     pairs = pairs[chosen & (pairs["estimator_against"] == (against or pairs["estimator_against"]))]
@@ -67,14 +67,14 @@ def exponents(frame: pd.DataFrame, values: tuple[str, ...] = GROWING) -> pd.Data
     measured = frame[frame["status"].isin(store.MEASURED) & ~frame["reason"].fillna("").str.contains(UNTRUSTED)]
     rows = []
     for x in ("latent_dim", "num_samples"):
-        held = ["estimator", *(name for name in SETTING if name != x)]
+        held = ["estimator", *(name for name in PAIRED if name != x)]
         for setting, line in measured.groupby(held, sort=False):
             for value in values:
                 found = slope(line[x], line[value], line[f"{value}_low"], line[f"{value}_high"])
                 if np.isfinite(found[0]):
                     fit = dict(zip(["exponent", "exponent_low", "exponent_high"], found, strict=True))
                     rows.append(dict(zip(held, setting, strict=True)) | {"value": value, "x": x} | fit)
-    columns = ["estimator", *SETTING, "value", "x", "exponent", "exponent_low", "exponent_high"]
+    columns = ["estimator", *PAIRED, "value", "x", "exponent", "exponent_low", "exponent_high"]
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -124,7 +124,7 @@ def ratios(pairs: pd.DataFrame, cost: str | None) -> pd.DataFrame:
     doubted = np.isfinite(ratio) & np.any([pairs["reason" + s].str.contains(UNTRUSTED) for s in SIDES], axis=0)
     p = np.where(np.isinf(ratio), 0.0, 2 * stats.t.sf(np.abs(hall(np.clip(t, -1e9, 1e9), skewness)), degrees))
     low, high, p = (np.where(doubted, np.nan, x) for x in (low, high, p))
-    names = pairs[[*SETTING, "estimator", "estimator_against"]].rename(columns={"estimator_against": "against"})
+    names = pairs[[*PAIRED, "estimator", "estimator_against"]].rename(columns={"estimator_against": "against"})
     return names.assign(ratio=np.exp(ratio), ratio_low=np.exp(low), ratio_high=np.exp(high), p=p)
 
 

@@ -12,7 +12,7 @@ from benchmarks.comparisons import AT
 from benchmarks.intervals import EQUIVALENCE
 from benchmarks.store import SETTING
 from benchmarks.texts import listed, number
-from benchmarks.verdicts import BIASED, finite, measured, noiseless, rankable, trusted, unbiased, usable
+from benchmarks.verdicts import BIASED, finite, has_norm, measured, noiseless, rankable, trusted, unbiased, usable
 
 SIZES = ["latent_dim", "num_samples"]
 MOST_SETTINGS = 12
@@ -31,6 +31,24 @@ class Results(NamedTuple):
     growth: pd.DataFrame
     crossed: pd.DataFrame
     chosen: str
+
+
+class Text(NamedTuple):
+    """What is said of results, on the page and on the terminal: sentences under titles, and the main table.
+
+    table: one row a cell and group that was measured. order: what orders its columns that are not in order as text.
+    """
+
+    findings: list[tuple[str, list[str]]]
+    table: pd.DataFrame
+    order: dict[str, pd.Series]
+
+
+def told(results: Results) -> Text:
+    """The sentences and the main table of results."""
+    rows = results.frame[measured(results.frame)]
+    table, order = tables.numbers(rows, tables.relative(results.pairs, results.chosen), results.chosen)
+    return Text(sentences(results), table, order)
 
 
 def sentences(results: Results) -> list[tuple[str, list[str]]]:
@@ -102,13 +120,13 @@ def _variance(held: Results) -> Iterator[str]:
     if len(ranked) == 1:
         yield f"{ranked['estimator'].iloc[0]} has a variance of {variances[0]} at {where}."
     elif len(ranked):
-        yield from _best(held, ranked, where, "others" if nothing else "estimators")
+        yield from _best(held, ranked, where, "least variance above zero" if nothing else "least variance")
     unknown = sorted(here.loc[unbiased(here) & usable(here) & ~(finite(here) & trusted(here)), "estimator"])
     if unknown:
         yield f"The tail of {listed(unknown)} allows no verdict on the variance there."
 
 
-def _best(held: Results, ranked: pd.DataFrame, where: str, who: str) -> Iterator[str]:
+def _best(held: Results, ranked: pd.DataFrame, where: str, what: str) -> Iterator[str]:
     """Who comes first of several, who ties, and the comparison with the reference, which the table has too."""
     best = str(ranked["estimator"].iloc[0])
     there = held.pairs.merge(ranked[SIZES].drop_duplicates())
@@ -117,7 +135,7 @@ def _best(held: Results, ranked: pd.DataFrame, where: str, who: str) -> Iterator
     tied = told[(told["at"] == "one estimate") & (told["verdict"] == "not distinguishable")]["estimator"]
     also = f"; {listed(sorted(tied))} cannot be told from it" if len(tied) else ""
     variance = tables.text_of(ranked, "variance")[0]
-    yield f"{best} has the least variance, {variance}, of {len(ranked)} {who} that can be ranked at {where}{also}."
+    yield f"{best} has the {what}, {variance}, of {len(ranked)} estimators that can be ranked at {where}{also}."
     against = tables.relative(there, held.chosen)
     against = against[against["estimator"] == best]
     words = dict(zip(against["at"], tables.in_words(against), strict=True))
@@ -130,22 +148,29 @@ def _bias(part: pd.DataFrame) -> Iterator[str]:
     """Whose bias was found and how large it is; how large it may be of the others."""
     tested = part[part["bias_p"].notna()]
     tested = tested.assign(text=tables.bias_text(tested), share=tested["bias_high"] / tested["gradient_norm"])
-    tested = tested[tables.has_norm(tested)]
+    tested = tested[has_norm(tested)]
     found = tested["verdict"].str.startswith(BIASED)
     largest = tested[found].assign(size=lambda rows: rows["bias"] / rows["gradient_norm"])
     largest = largest.sort_values("size", ascending=False).drop_duplicates("estimator")
     said = [f"{row.estimator} {row.text} ({_at(row)})" for row in _rows(largest)]
     if said:
         yield f"Bias was found, at its largest as a share of the exact gradient's norm: {listed(said, most=40)}."
-    rest = tested[~found]
+    yield from _no_bias(tested[~found])
+
+
+def _no_bias(rest: pd.DataFrame) -> Iterator[str]:
+    """How large a bias may be where none was found."""
     if len(rest):
         worst = _rows(rest.sort_values("share", ascending=False))[0]
-        widest = f"the widest interval ends at {number(100 * worst.share)} % ({worst.estimator} at {_at(worst)})"
-        small = (
-            f"in {(rest['share'] <= EQUIVALENCE).sum()} it is within {100 * EQUIVALENCE:g} % of the exact gradient's"
-        )
+        ends = f"{number(100 * worst.share)} %"
+        if len(rest) == 1:
+            yield f"No bias of {worst.estimator} was found: its interval ends at {ends} of the exact gradient's norm."
+            return
+        close = int((rest["share"] <= EQUIVALENCE).sum())
+        within = f"In {close or 'none'} it is within {100 * EQUIVALENCE:g} % of the exact gradient's norm for certain"
         names = listed(sorted(set(rest["estimator"])))
-        yield f"No bias was found in {len(rest)} cells ({names}): {small} norm for certain, {widest}."
+        widest = f"the widest interval ends at {ends} ({worst.estimator} at {_at(worst)})"
+        yield f"No bias was found in {len(rest)} cells ({names}). {within}; {widest}."
 
 
 def _growth(held: Results) -> Iterator[str]:

@@ -13,24 +13,21 @@ from itables.javascript import generate_init_offline_itables_html
 
 from benchmarks import store, tables
 from benchmarks.advice import advice_table
-from benchmarks.findings import Results, sentences
+from benchmarks.findings import Results, Text
 from benchmarks.intervals import EQUIVALENCE
 from benchmarks.texts import listed
-from benchmarks.verdicts import measured
 
 ROWS = 25
 Images = list[tuple[str, bool, str]]
 
 
-def render(name: str, about: Mapping[str, Any], results: Results, images: Images, notes: list[str]) -> str:
+def render(name: str, about: Mapping[str, Any], results: Results, text: Text, images: Images, notes: list[str]) -> str:
     """The page.
 
     about: what `store.begin` wrote. images: captions, whether they are page-wide, and SVG files in base64. notes: what
     could not be drawn, and why.
     """
     frame = results.frame
-    rows = frame[measured(frame)]
-    table, order = tables.numbers(rows, tables.relative(results.pairs, results.chosen), results.chosen)
     whole = frame["group"] == "all"
     odd = frame.loc[whole & (frame["status"] != "ok"), [*tables.differing(frame), "status", "reason"]]
     plain = {
@@ -43,14 +40,14 @@ def render(name: str, about: Mapping[str, Any], results: Results, images: Images
         name=name,
         summary=summary(frame),
         counts=frame.loc[whole, "status"].value_counts().to_dict(),
-        findings=sentences(results),
+        findings=text.findings,
         images=images,
         notes=notes,
         about=about,
         commands=[(made["date"], f"python {shlex.join(made['command'])}") for made in about.get("commands", [])],
         equivalence=100 * EQUIVALENCE,
         scripts=generate_init_offline_itables_html(Path(itables.options.dt_bundle)),
-        table=interactive(table, order, "results") if len(table) else "",
+        table=interactive(text.table, text.order, "results") if len(text.table) else "",
         odd=interactive(odd, {}, "odd") if len(odd) else "",
         **{key: made.to_html(index=False, border=0) if len(made) else "" for key, made in plain.items()},
     )

@@ -14,7 +14,7 @@ from scipy.stats import false_discovery_control
 
 from benchmarks import descriptions, page, panels, plots, store, tables, verdicts
 from benchmarks.comparisons import FALSE_DISCOVERIES, compare, exponents
-from benchmarks.findings import Results, sentences
+from benchmarks.findings import Results, Text, told
 from benchmarks.intervals import EQUIVALENCE
 from benchmarks.labels import with_options
 from benchmarks.overtaking import crossings, swept
@@ -70,9 +70,10 @@ def write(folder: str | Path, against: str | None = None, styles: Sequence[str] 
     ):
         svg = plots.save(figure, folder / "figures" / name)
         images.append((text, figure.get_figwidth() > 1.5 * plots.COLUMN, base64.b64encode(svg).decode()))
-    html = page.render(folder.resolve().name, about, results, images, notes)
+    said = told(results)
+    html = page.render(folder.resolve().name, about, results, said, images, notes)
     store.write_atomically(folder / "report.html", html.encode())
-    _print(results, against)
+    _print(results, said, against)
     for line in notes:
         print(line)
     print(f"report: {folder / 'report.html'}")
@@ -98,15 +99,14 @@ def _write_tables(folder: Path, results: Results, styles: Sequence[str]) -> None
             store.write_atomically(folder / "tables" / f"{name}.{tables.STYLES[style]}", text.encode())
 
 
-def _print(results: Results, against: str | None) -> None:
+def _print(results: Results, text: Text, against: str | None) -> None:
     """What was found and the main table on the terminal, over all parameters, and what was not measured as asked."""
     frame = results.frame
-    compared = tables.relative(results.pairs, results.chosen)
-    whole = tables.numbers(frame, compared, results.chosen)[0][frame["group"] == "all"].drop(columns="group")
+    whole = text.table[text.table["group"] == "all"].drop(columns="group")
     print(f"\n{tables.caption(frame)}\n\n{whole.to_markdown(index=False, disable_numparse=True)}\n")
-    if against and compared.empty:
+    if against and tables.relative(results.pairs, results.chosen).empty:
         print(f"no cell of {against} has a variance above zero to compare with\n")
-    for title, said in sentences(results):
+    for title, said in text.findings:
         print(f"{title}:", *(f"  {sentence}" for sentence in said), sep="\n")
     for row in frame[(frame["status"] != "ok") & (frame["group"] == "all")].itertuples():
         print(f"{row.status}: {row.estimator} on {row.problem} D={row.latent_dim} S={row.num_samples}: {row.reason}")

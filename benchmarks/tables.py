@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 
 from benchmarks import store
-from benchmarks.comparisons import AT, SETTING
+from benchmarks.comparisons import AT, PAIRED
 from benchmarks.texts import interval, number, share, times
-from benchmarks.verdicts import BIASED, measured, rankable
+from benchmarks.verdicts import BIASED, has_norm, measured, rankable
 
 PAPER = {
     "variance": "Total variance of one estimate",
@@ -24,13 +24,13 @@ STYLES = {"latex": "tex", "markdown": "md"}
 def reference(frame: pd.DataFrame, against: str | None = None) -> str:
     """The estimator that others are compared with: `against`, else the score function, where most cells have it.
 
-    Of the estimators with the most cells that are `ok`, with a variance above zero and no bias found, it is `score`, or
+    Of the estimators with the most cells that can be ranked and have a variance above zero, it is `score`, or
     the first of the alphabet; none is the empty name. Raises ValueError if `against` was not measured.
     """
     names = sorted(set(frame.loc[measured(frame), "estimator"]))
     if against is not None and against not in names:
         raise ValueError(f"against={against}: choose from {', '.join(names)}")
-    whole = frame[(frame["group"] == "all") & (frame["status"] == "ok") & (frame["variance_low"] > 0)]
+    whole = frame[(frame["group"] == "all") & (frame["variance_low"] > 0)]
     cells = whole.loc[rankable(whole), "estimator"].value_counts()
     return against or min(cells.index, key=lambda name: (-cells[name], name != "score", name), default="")
 
@@ -59,13 +59,6 @@ def bias_text(frame: pd.DataFrame) -> list[str]:
     norms = frame["gradient_norm"].where(has_norm(frame), 0.0).astype(float)
     ends = frame[["bias", "bias_low", "bias_high"]].astype(float).to_numpy()
     return [share(tuple(values), norm) for values, norm in zip(ends, norms, strict=True)]
-
-
-def has_norm(frame: pd.DataFrame) -> pd.Series:
-    """Rows whose problem, point, D and group has an exact gradient beyond rounding, by its most precise estimator."""
-    told = pd.Series(np.isfinite(frame["bias_detectable"].astype(float)), index=frame.index)
-    held = [frame[name] for name in SETTING if name != "num_samples"]
-    return told.groupby(held).transform("any").astype(bool)
 
 
 def text_of(frame: pd.DataFrame, column: str) -> list[str]:
@@ -98,7 +91,7 @@ def numbers(frame: pd.DataFrame, compared: pd.DataFrame, chosen: str) -> tuple[p
         table[name], order[name] = text, by.astype(float)
 
     add("variance", text_of(frame, "variance"), frame["variance"])
-    cell = ["estimator", *SETTING]
+    cell = ["estimator", *PAIRED]
     for at in AT:
         found = compared[compared["at"] == at]
         if len(found):
@@ -127,7 +120,7 @@ def crossing_table(crossed: pd.DataFrame) -> pd.DataFrame:
 def growth_table(growth: pd.DataFrame) -> pd.DataFrame:
     """Exponents over all parameters as a table for reading."""
     whole = growth[growth["group"] == "all"]
-    held = [name for name in SETTING[:-1] if len(set(whole[name])) > 1]
+    held = [name for name in PAIRED[:-1] if len(set(whole[name])) > 1]
     names = {"variance": "variance", "work_variance": "× evaluations", "work_variance_time": "× seconds"}
     rows = whole[["estimator", *held, "x"]].astype("object").fillna("any")
     rows = rows.assign(value=whole["value"].map(names), text=text_of(whole, "exponent"))

@@ -68,3 +68,12 @@ def listed(names: list[str], most: int = 6) -> str:
     """
     said = names if len(names) <= most + 1 else [*names[:most], f"{len(names) - most} others"]
     return said[0] if len(said) == 1 else f"{', '.join(said[:-1])} and {said[-1]}"
+
+
+def counted(count: int, noun: str) -> str:
+    """A number of things: `1 cell`, `2 cells`.
+
+    >>> counted(1, "cell"), counted(1200, "cell")
+    ('1 cell', '1,200 cells')
+    """
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"

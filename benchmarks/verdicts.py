@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks import overtaking, store
-from benchmarks.comparisons import SETTING, UNTRUSTED
+from benchmarks.comparisons import PAIRED, UNTRUSTED
 
 BIASED = "biased"
 NOT_TESTED = "not tested"
@@ -59,7 +59,7 @@ def drawable(rows: pd.DataFrame, column: str) -> pd.Series:
 def noiseless(rows: pd.DataFrame) -> pd.Series:
     """Rows whose variance is nothing: zero within its rounding, or below 1e-10 of the largest in its cell and group."""
     nothing = pd.Series(False, index=rows.index)
-    for _, cell in rows[finite(rows)].groupby(SETTING):
+    for _, cell in rows[finite(rows)].groupby(PAIRED):
         nothing[cell.index] = ~drawable(cell, "variance")
     return nothing
 
@@ -69,3 +69,10 @@ def without_noise(rows: pd.DataFrame) -> frozenset[str]:
     whole = rows[(rows["group"] == "all") & finite(rows)]
     noisy = set(whole.loc[~noiseless(whole), "estimator"])
     return frozenset(str(name) for name in set(whole["estimator"]) - noisy)
+
+
+def has_norm(frame: pd.DataFrame) -> pd.Series:
+    """Rows whose problem, point, D and group has an exact gradient beyond rounding, by its most precise estimator."""
+    told = pd.Series(np.isfinite(frame["bias_detectable"].astype(float)), index=frame.index)
+    held = [frame[name] for name in PAIRED if name != "num_samples"]
+    return told.groupby(held).transform("any").astype(bool)

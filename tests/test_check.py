@@ -1,6 +1,7 @@
 """The regression gate: what is planted is found and named, the rest is green, at the stated false-alarm rate."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -13,8 +14,9 @@ from scipy import stats
 
 import benchmarks.check
 import benchmarks.run
-from benchmarks import changes, regressions, revisions, sides, store, timing
-from benchmarks.regressions import holm
+from benchmarks import store
+from benchmarks.gate import changes, regressions, revisions, sides, timing, trials
+from benchmarks.gate.regressions import holm
 
 ROOT = Path(__file__).parents[1]
 BATCHES = 64
@@ -117,7 +119,7 @@ def test_a_run_does_not_differ_from_itself():
     assert comparison.status == 0
     assert not comparison.table["verdict"].any()
     text = changes.page(comparison, "A", "B")
-    assert "Nothing changed." in text
+    assert "No change was found." in text
     assert text.endswith("**Verdict: nothing is worse**")
 
 
@@ -226,6 +228,16 @@ def test_what_needs_no_test(before, now, expected):
         assert now["reason"] in changes.page(comparison, "A", "B")
 
 
+def test_a_variance_that_no_tail_is_sure_of_is_no_change_on_other_random_numbers():
+    """Infinite in one run of four, as of `lax` on the quadratic: 4 of 210 comparisons of seeds were red for it."""
+    rng = np.random.default_rng(0)
+    before, infinite = row("a", rng), dict.fromkeys(("variance", "variance_low", "variance_high"), np.inf)
+    now = row("a", rng, seed=1, **infinite)
+    comparison = compared(pd.DataFrame([before, row("b", rng)]), pd.DataFrame([now, row("b", rng, seed=1)]))
+    assert comparison.status == 0
+    assert "Not tested: 1 (1 × the variance does not exist)." in changes.page(comparison, "A", "B")
+
+
 def test_what_could_not_be_tested_is_counted():
     rng = np.random.default_rng(0)
     frame = pd.DataFrame([row("a", rng, reason="the tail is too heavy"), row("b", rng)])
@@ -259,6 +271,16 @@ def test_a_biased_estimator_must_not_become_more_so():
     grown = planted(before, "e5", bias=0.2, bias_low=0.19, bias_high=0.21)
     assert set(worse(compared(before, grown))["estimator"]) == {"e5"}
     assert compared(grown, before).status == 0
+
+
+def test_a_bias_is_found_where_the_baseline_looked_suspicious_by_chance():
+    """One row in ten has a p-value below 0.1: its norm alone grows by 4 errors only, too few among many tests."""
+    before = planted(grid(np.random.default_rng(0)), "e5", bias_p=0.07)
+    biased = {"bias": 0.12, "bias_low": 0.07, "bias_high": 0.17, "bias_p": 1e-9}
+    now = planted(before, "e5", where=lambda f: f["latent_dim"] == 2, **biased)
+    assert set(worse(compared(before, now))["estimator"]) == {"e5"}
+    little = planted(before, "e5", where=lambda f: f["latent_dim"] == 2, **biased | {"bias": 0.05, "bias_low": 0.0})
+    assert compared(before, little).status == 0
 
 
 def test_an_exact_bias_is_compared_exactly():
@@ -347,10 +369,33 @@ def test_what_is_missing_is_not_comparable_unless_partial_and_worse_wins():
     assert compared(fewer, before).status == 0
     assert compared(before, noisier(fewer, "e1", 1.2)).status == 1
     text = changes.page(compared(before, fewer), "A", "B")
-    assert "lacks 4 cells of the baseline (e0)" in text
+    assert "lacks 4 cells of the baseline (e0); `partial=true` leaves them out" in text
     assert "**Verdict: not comparable" in text
     with pytest.raises(sides.NotComparable, match="no cell in common"):
         compared(before[:3], before[before["estimator"] == "e9"])
+
+
+def test_what_was_not_measured_on_both_sides_is_not_green():
+    """Where everything failed or was skipped on both sides there is nothing to compare."""
+    frame = grid(np.random.default_rng(0)).assign(status="failed")
+    comparison = compared(frame, frame)
+    assert comparison.status == 2
+    assert "not comparable: No cell was measured on both sides" in changes.page(comparison, "A", "B")
+
+
+def test_a_lost_parameter_group_is_not_green():
+    frame = grid(np.random.default_rng(0))
+    comparison = compared(frame, frame[frame["group"] != "loc"])
+    assert comparison.status == 2
+    assert "quadratic: the candidate has no parameters called loc" in changes.page(comparison, "A", "B")
+
+
+def test_a_crash_is_no_regression(check, monkeypatch):
+    """Exit status 1 says that something is worse."""
+    monkeypatch.setattr(benchmarks.check, "execute", lambda arguments: 1 / 0)
+    status, _, err = check()
+    assert status == 2
+    assert "ZeroDivisionError" in err
 
 
 def test_another_problem_under_the_same_name_is_not_comparable():
@@ -414,7 +459,7 @@ def test_real_sweeps_freeze_and_compare(sweeps, check, tmp_path):
     for place in (tmp_path / "frozen", tmp_path / "frozen" / "results.parquet"):
         status, out, err = check(f"baseline={place}", f"candidate={sweeps / 'b'}")
         assert (status, err) == (0, "")
-        assert "Nothing changed." in out
+        assert "No change was found." in out
         assert "4 cells on both sides" in out
 
 
@@ -426,9 +471,26 @@ def test_a_failing_candidate_is_found(sweeps, check, tmp_path):
             bare = {name: rows[0][name] for name in store.CELL}
             failed = bare | {"group": "all", "status": "failed", "reason": "RuntimeError: boom", "key": rows[0]["key"]}
             path.write_text(json.dumps([failed]))
+    assert (
+        "2 cells failed; a baseline must be right"
+        in check(f"candidate={tmp_path / 'c'}", f"freeze={tmp_path / 'd'}")[2]
+    )
     status, out, _ = check(f"baseline={sweeps / 'a'}", f"candidate={tmp_path / 'c'}")
     assert status == 1
     assert "- **worse**: `score` on quadratic at init, D = 2, S = 1: status ok → failed: RuntimeError: boom" in out
+
+
+def test_trials_count_what_is_found(sweeps, monkeypatch, capsys):
+    """Of a run and its copy nothing is named unless planted; here, all is exact."""
+    monkeypatch.setattr(sys, "argv", ["trials.py", str(sweeps / "a"), str(sweeps / "b"), "--times", "3"])
+    assert trials.main() == 0
+    out = capsys.readouterr().out
+    assert re.search(r"\| nothing +\| +2 \| +\| +0 \|", out)
+    for plant in ("10 % more variance", "one more evaluation"):
+        assert re.search(rf"\| {plant} +\| +3 \| +3 +\| +0 \|", out), out
+    monkeypatch.setattr(sys, "argv", ["trials.py", str(sweeps / "a")])
+    assert trials.main() == 2
+    assert capsys.readouterr().err == "trials.py: name two folders or more\n"
 
 
 def test_a_file_of_pytest_benchmark_is_read(check, tmp_path):
@@ -462,6 +524,12 @@ def test_bad_input_gets_one_line_and_exit_status_2(sweeps, check, tmp_path):
         (a, "false_alarms=x"): "could not convert string to float",
         (a, "rounds=0"): "rounds=0: it must be an integer >= 1",
         (a, "partial=maybe"): "partial=maybe: it must be true or false",
+        ("baseline", a.replace("baseline", "candidate")): "baseline=...: name a results folder",
+        (a, a.replace("baseline", "candidate"), "partial"): "unknown key 'partial'",
+        ("freeze=x",): "candidate=...: name a results folder",
+        ("freeze=x", a.replace("baseline", "candidate"), "bogus=1"): "unknown key 'bogus'",
+        (a.replace("baseline", "candidate"), a.replace("baseline", "freeze")): "it holds a sweep; name another folder",
+        ("baseline=HEAD", f"keep={tmp_path}"): "it is there already; name a new folder",
     }.items():
         status, out, err = check(*arguments)
         assert (status, out) == (2, ""), arguments
@@ -519,7 +587,20 @@ def test_a_revision_that_does_not_run_is_not_comparable(clone):
     )
     made = gate(clone, *SWEEP)
     assert made.returncode == 2
-    assert made.stderr.splitlines()[-1] == "check.py: baseline: its run failed: this revision is broken"
+    assert made.stderr.startswith(
+        "check.py: baseline: it cannot be timed: this revision is broken; perhaps it is older"
+    )
+    assert made.stderr.count("\n") == 1
+
+
+def test_a_base_without_the_gate_is_told_before_anything_runs(clone):
+    """As of the pull request that brings it."""
+    for command in ("rm -q conf/experiment/gate.yaml", "-c user.name=a -c user.email=a@b.c commit -qm two"):
+        subprocess.run(["git", *command.split()], cwd=clone, check=True)
+    made = gate(clone)
+    assert (made.returncode, made.stdout) == (2, "")
+    assert made.stderr.startswith("check.py: baseline: it has no conf/experiment/gate.yaml: it is older than the gate")
+    assert made.stderr.count("\n") == 1
 
 
 def test_names_of_revisions(monkeypatch, clone):

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from benchmarks.comparisons import SETTING, compare, exponents, slope
+from benchmarks.comparisons import PAIRED, compare, exponents, slope
 from benchmarks.measure import measure
 from benchmarks.problems.quadratic import Quadratic
 from estimators.baselines import constant
@@ -19,7 +19,7 @@ BATCHES = 64
 
 def row(estimator, batches, group="all", **values):
     variance = float(np.mean(batches))
-    base = dict.fromkeys(SETTING, 0) | {"estimator": estimator, "group": group, "status": "ok", "reason": ""}
+    base = dict.fromkeys(PAIRED, 0) | {"estimator": estimator, "group": group, "status": "ok", "reason": ""}
     base |= {"evaluations": 2.0, "relative_seconds": 3.0, "relative_seconds_low": 3.0, "relative_seconds_high": 3.0}
     for name, scale in (("variance", 1.0), ("work_variance", 2.0), ("work_variance_time", 1e-3)):
         base |= {name: variance * scale, f"{name}_low": 0.9 * variance * scale, f"{name}_high": 1.1 * variance * scale}

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 OURS = {"estimators", "benchmarks", "conf"}
 REPORT = {"report", "plots", "panels", "descriptions", "labels", "store", "intervals", "comparisons", "overtaking"}
 REPORT |= {"page", "findings", "tables", "texts", "advice", "verdicts"}
-REPORT |= {"sides", "regressions", "timing", "changes"}
+STATISTICS = {"sides", "regressions", "timing", "noise", "changes"}
 FILES = [path for package in ("estimators", "benchmarks") for path in sorted((ROOT / package).rglob("*.py"))]
 
 
@@ -55,6 +55,16 @@ def test_the_report_needs_neither_torch_nor_hydra(name):
         assert {name.split(".")[1] for name in ours(path)} <= REPORT, path.name
 
 
+@pytest.mark.parametrize("name", sorted(STATISTICS))
+def test_the_statistics_of_the_gate_need_neither_torch_nor_hydra(name):
+    path = ROOT / "benchmarks" / "gate" / f"{name}.py"
+    assert not tops(path) & {"torch", "hydra", "omegaconf", "estimators", "subprocess"}
+    inside = {found.split(".")[2] for found in ours(path) if found.startswith("benchmarks.gate.")}
+    outside = {found.split(".")[1] for found in ours(path) if not found.startswith("benchmarks.gate.")}
+    assert inside <= STATISTICS
+    assert outside <= REPORT
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_estimators_and_problems_are_reached_by_dotted_name_only(path):
     """But for the reference gradient, a long run."""
@@ -73,8 +83,9 @@ def test_no_module_has_the_name_of_what_is_in_it(path):
     assert path.stem not in defined or path.stem == "measure"
 
 
-def test_no_module_hides_one_of_the_standard_library_from_a_script_beside_it():
-    assert not {path.stem for path in (ROOT / "benchmarks").iterdir()} & set(sys.stdlib_module_names)
+@pytest.mark.parametrize("folder", ["benchmarks", "benchmarks/gate"])
+def test_no_module_hides_one_of_the_standard_library_from_a_script_beside_it(folder):
+    assert not {path.stem for path in (ROOT / folder).iterdir()} & set(sys.stdlib_module_names)
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "conf").glob("[ep]*/*.yaml")), ids=lambda path: path.name)

@@ -42,6 +42,8 @@ addEventListener("load", () => Object.entries(steps).forEach(([name, step], i) =
   setTimeout(() => { document.body.dataset[name] = step(); }, 1000 + 500 * i)));
 </script></body>"""
 
+NUMBER = r"-?\d[\d.,]*(?:e-?\d+)?"
+
 
 def written(folder, rows):
     """The page of a results folder of rows, and what it shows, without figures."""
@@ -49,7 +51,7 @@ def written(folder, rows):
     for made in rows:
         store.save(folder, made["key"], [made])
     shown = results(report.load(folder))
-    return page.render(folder.name, store.about(folder), shown, [], []), shown
+    return page.render(folder.name, store.about(folder), shown, findings.told(shown), [], []), shown
 
 
 def results(rows):
@@ -93,7 +95,19 @@ def test_the_findings_name_the_largest_bias_and_the_widest_interval():
     norm = "exact gradient's norm"
     assert f"Bias was found, at its largest as a share of the {norm}: naive 50 % [40, 60] (D = 4, S = 1)." in said
     widest = "the widest interval ends at 30 % (a at D = 4, S = 1)"
-    assert f"No bias was found in 3 cells (a): in 1 it is within 1 % of the {norm} for certain, {widest}." in said
+    assert f"No bias was found in 3 cells (a). In 1 it is within 1 % of the {norm} for certain; {widest}." in said
+
+
+def test_the_findings_of_a_single_cell_read_like_one():
+    said = findings.sentences(results([gaussian("a", 4, bias_high=0.3)]))[0][1]
+    assert said[1] == "No bias of a was found: its interval ends at 30 % of the exact gradient's norm."
+    both = findings.sentences(results([gaussian(name, 4, bias_high=0.3) for name in "ab"]))[0][1]
+    assert any("(a and b). In none it is within 1 %" in text for text in both)
+
+
+def test_the_reference_is_the_score_function_even_where_its_budget_ended():
+    rows = [gaussian(name, d) for name in ("score", "reparam") for d in (2, 4)]
+    assert tables.reference(pd.DataFrame([rows[0] | {"status": "budget"}, *rows[1:]])) == "score"
 
 
 def test_the_findings_say_who_has_no_variance_left():
@@ -102,7 +116,7 @@ def test_the_findings_say_who_has_no_variance_left():
     rows += [gaussian("odd", 4, reason="the tail is too heavy")]
     ((_, said),) = findings.sentences(results(rows))
     assert said[0] == "No variance is left of stl at D = 4, S = 1: zero, within rounding."
-    assert said[1].startswith("a has the least variance, 4 [3.92, 4.08], of 2 others that can be ranked")
+    assert said[1].startswith("a has the least variance above zero, 4 [3.92, 4.08], of 2 estimators that can be ranked")
     assert "The tail of odd allows no verdict on the variance there." in said
 
 
@@ -123,13 +137,20 @@ def test_every_measured_number_of_the_findings_stands_in_a_table(tmp_path):
             for d in (2, 8) for s in (1, 4)]  # fmt: skip
     biased = {"bias": 0.5, "bias_low": 0.4, "bias_high": 0.6, "bias_p": 1e-9}
     rows += [gaussian("naive", 8, scale=0.1, **biased)]
+    exact = {"variance": 5.25, "variance_low": 5.25, "variance_high": 5.25, "variance_source": "exact"}
+    rows += [gaussian("known", d, **exact) for d in (2, 8)]
     text, shown = written(tmp_path, rows)
     text = html.unescape(text)
     after = text[text.index('id="numbers"') :]
     said = [sentence for _, sentences in findings.sentences(shown) for sentence in sentences]
     assert all(sentence in text for sentence in said)
-    numbers = [number for s in said for number in re.findall(r"[\d.,e-]+(?: %)? \[[^]]+\]|[\d.,]+ %(?! of that)", s)]
+    numbers = [
+        number
+        for s in said
+        for number in re.findall(rf"{NUMBER}(?: %)? (?:\[[^]]+\]|\(exact\))|{NUMBER} %(?! of the)", s)
+    ]
     assert len(numbers) > 8
+    assert "5.25 (exact)" in numbers
     for number in numbers:
         ends = number.removesuffix(" %") + "]"
         assert number in after or ends in after, number
@@ -174,7 +195,7 @@ def test_ten_thousand_rows_are_in_the_page_as_data_not_as_elements():
     """A browser opens a few hundred thousand elements slowly; the table makes those of one page."""
     rows = pd.concat([pd.DataFrame([gaussian("score", d, point=f"p{k}") for d in range(1, 101)]) for k in range(100)])
     rows = rows.reset_index(drop=True)
-    table, order = tables.numbers(rows, pd.DataFrame(columns=["estimator", "against", "at", *tables.SETTING]), "")
+    table, order = tables.numbers(rows, pd.DataFrame(columns=["estimator", "against", "at", *tables.PAIRED]), "")
     made = page.interactive(table, order, "results")
     assert made.count("<tr") < 100
     assert made.count("p99") == 100

@@ -211,6 +211,21 @@ def test_a_newcomer_changes_only_the_look_of_whom_it_collides_with():
     assert kept > 10
 
 
+def test_a_name_looks_alike_in_all_figures_of_a_sweep_unless_its_colour_is_met_twice():
+    everyone = [f"estimator_{i}" for i in range(24)]
+    whole = plots.looks_of(everyone)
+    moved = 0
+    for start in range(14):
+        chosen = everyone[start : start + 10]
+        looks = plots.looks_of(chosen, everyone)
+        assert len({look["color"] for look in looks.values()}) == 10
+        colours = [whole[name]["color"] for name in chosen]
+        alike = sum(looks[name] == whole[name] for name in chosen)
+        assert alike == len(set(colours))
+        moved += 10 - alike
+    assert moved > 0
+
+
 def test_no_two_colours_are_alike_to_the_colour_blind_and_none_is_grey():
     """Machado et al. 2009, severity 1; CIE 1976 difference of the nearest two, 5 being plain side by side."""
     deutan = [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]]
@@ -338,10 +353,10 @@ def test_calls_of_f_are_drawn_only_where_they_differ():
 
 
 def test_bias_is_absolute_where_the_gradient_is_nothing_but_rounding():
-    for norm, label in ((1.0, "bias / norm of the exact gradient"), (1e-12, "norm of the bias")):
-        caption, figure = drawn(pd.DataFrame([row(gradient_norm=norm)]), "bias")
+    for least, label in ((0.2, "bias / norm of the exact gradient"), (np.inf, "norm of the bias")):
+        caption, figure = drawn(pd.DataFrame([row(bias_detectable=least)]), "bias")
         assert figure.axes[0].get_xlabel() == label
-        assert ("Shaded: within 1 %" in caption) == (norm == 1.0) == bool(figure.axes[0].patches)
+        assert ("Shaded: within 1 %" in caption) == (least == 0.2) == bool(figure.axes[0].patches)
 
 
 def test_the_forest_shows_intervals_bounds_and_verdicts():
@@ -407,7 +422,7 @@ def test_the_winner_map_names_the_least_variance_of_the_unbiased_and_hatches_tie
     frame = frame_of(*cells).assign(oracle=lambda found: found["oracle"].eq(True))
     text, figure = drawn(frame, "winners")
     expected = {(2, 1): ("a=b", True), (2, 2): ("a", False), (4, 1): ("a", False), (4, 2): ("b", False)}
-    assert [ax.get_title() for ax in figure.axes] == list(part.AT)
+    assert [ax.get_title() for ax in figure.axes] == list(part.VALUES)
     assert squares(figure.axes[0]) == expected
     assert squares(figure.axes[1]) == expected
     assert "below 1e-10 of the largest: exact." in text
@@ -439,7 +454,7 @@ def test_ties_are_listed_up_to_two(count, text):
 def test_ties_are_those_of_the_table_that_is_given():
     frame = frame_of(*grid(["a", "b"], (2, 4), (1, 2)))
     table = frame[frame["group"] == "all"].query("estimator == 'a'")
-    pairs = pd.concat([table.assign(against="b", at=at, verdict="not distinguishable") for at in part.AT])
+    pairs = pd.concat([table.assign(against="b", at=at, verdict="not distinguishable") for at in part.VALUES])
     for ax in drawn(frame, "winners", pairs)[1].axes:
         assert set(squares(ax).values()) == {("b=a", True)}
     for ax in drawn(frame, "winners", pairs.assign(verdict="worse"))[1].axes:
@@ -504,7 +519,7 @@ def _relative(value):
 
 
 def test_where_the_gradient_is_zero_the_variance_itself_is_shown():
-    frame = frame_of(*grid(gradient_norm=0.0))
+    frame = frame_of(*grid(gradient_norm=0.0, bias_detectable=np.inf))
     assert drawn(frame, "front")[1].axes[0].get_ylabel() == "total variance"
     assert drawn(frame_of(cell("score")), "front") is None
 

@@ -8,7 +8,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
-from benchmarks.plots.part import Drawn, Part, best, ranked, replicates, suffix, unranked
+from benchmarks.plots.part import PLACE, Drawn, Part, best, ranked, replicates, suffix, unranked
 from benchmarks.plots.style import fitted, panels, short
 from benchmarks.store import SETTING
 from benchmarks.verdicts import unbiased
@@ -16,7 +16,7 @@ from benchmarks.verdicts import unbiased
 LINE = 0.15
 ROWS = 20
 POINTS = ("init", "near", "trained", "optimum", "narrow", "far", "saturated")
-AT = "one estimate"
+ONE = "one estimate"
 
 
 class Ranking:
@@ -28,15 +28,15 @@ class Ranking:
         for part in sorted(parts, key=_place):
             whole = part.whole
             cell = whole[(whole["latent_dim"] == dim) & (whole["num_samples"] == samples)]
-            values = ranked(cell, AT, part.noiseless)
+            values = ranked(cell, ONE, part.noiseless)
             if values.empty:
                 continue
             point = str(cell["point"].iloc[0])
-            held = tuple(cell[[*SETTING, "latent_dim", "num_samples"]].iloc[0])
+            held = tuple(cell[PLACE].iloc[0])
             ranks[point] = values.rank(method="min")
             least = values[values > 0].min() if (values > 0).any() else 1.0
             logs[point] = (values.clip(lower=least) / least).map(np.log10)
-            first[point] = best(values, held, AT, part.ties)
+            first[point] = best(values, held, ONE, part.ties)
             self.biased[point] = set(cell.loc[~unbiased(cell), "estimator"])
         self.ranks, self.logs, self.first = pd.DataFrame(ranks), pd.DataFrame(logs), first
 

@@ -8,8 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from benchmarks.intervals import EQUIVALENCE
-from benchmarks.plots.part import Drawn, Part, has_norm, replicates
+from benchmarks.plots.part import Drawn, Part, replicates
 from benchmarks.plots.style import fitted, legend_below, log_ticks, panels, short
+from benchmarks.verdicts import has_norm
 
 LINE = 0.115
 LINES, MOST = 40, 60
@@ -94,7 +95,7 @@ def forest_figures(part: Part) -> list[Drawn]:
     rows = part.rows[part.rows["bias"].notna()]
     if rows.empty:
         return []
-    relative = has_norm(rows)
+    relative = bool(has_norm(rows).all())
     groups = {name: rows.loc[rows.index.intersection(group.index)] for name, group in part.groups.items()}
     groups = {name: group for name, group in groups.items() if len(group)}
     less = ""

@@ -10,9 +10,9 @@ from matplotlib.lines import Line2D
 from matplotlib.transforms import Bbox
 from numpy.typing import NDArray
 
-from benchmarks.plots.part import Drawn, Part, has_norm, listed, replicates
+from benchmarks.plots.part import Drawn, Part, listed, replicates
 from benchmarks.plots.style import GREY, NAMED, Looks, fitted, legend_below, log_ticks, natural, panels, short, shown
-from benchmarks.verdicts import drawable, trusted, unbiased, usable
+from benchmarks.verdicts import drawable, has_norm, trusted, unbiased, usable
 
 HEIGHT = 2.6
 
@@ -40,7 +40,7 @@ def points_of(part: Part) -> pd.DataFrame:
     counts = rows.groupby("latent_dim")["estimator"].nunique()
     dim = max(counts.index[counts == counts.max()])
     rows = rows[rows["latent_dim"] == dim]
-    norm = rows["gradient_norm"].astype(float) if has_norm(rows) else pd.Series(1.0, index=rows.index)
+    norm = rows["gradient_norm"].astype(float) if has_norm(rows).all() else pd.Series(1.0, index=rows.index)
     ends = ("", "_low", "_high")
     x = {f"x{end}": rows[f"time{end}"] / dim for end in ends}
     y = {f"y{end}": rows[f"variance{end}"].astype(float) / norm**2 for end in ends}
@@ -129,7 +129,7 @@ def front_figures(part: Part) -> list[Drawn]:
     points = points_of(part)
     if len(points) < 2:
         return []
-    relative = has_norm(points)
+    relative = bool(has_norm(points).all())
     order = points.sort_values(["first", "any", "sound", "y"], ascending=[False, False, False, True])
     looks = part.looks(list(order["estimator"].drop_duplicates())[:NAMED])
     figure, (ax,) = panels(1)

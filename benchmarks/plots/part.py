@@ -16,8 +16,8 @@ from benchmarks.plots.style import NAMED, Looks, looks_of, natural, short
 from benchmarks.store import SETTING
 from benchmarks.verdicts import drawable, finite, rankable, trusted, unbiased, usable
 
-CELL = [*SETTING, "latent_dim", "num_samples"]
-AT = {"one estimate": "variance", "equal evaluations": "work_variance", "equal seconds": "variance_time"}
+PLACE = [*SETTING, "latent_dim", "num_samples"]
+VALUES = {"one estimate": "variance", "equal evaluations": "work_variance", "equal seconds": "variance_time"}
 
 
 class Drawn(NamedTuple):
@@ -39,7 +39,7 @@ class Ties:
         """(*cell, at, one, other) of each pair without a verdict, over all parameters."""
         pairs = compare(self.frame) if self.pairs is None else self.pairs
         open_ = pairs[(pairs["verdict"] == "not distinguishable") & (pairs["group"] == "all")]
-        return set(open_[[*CELL, "at", "estimator", "against"]].itertuples(index=False, name=None))
+        return set(open_[[*PLACE, "at", "estimator", "against"]].itertuples(index=False, name=None))
 
     def tied(self, cell: tuple[Any, ...], at: str, one: str, other: str) -> bool:
         """Whether two estimators are not distinguishable in a cell."""
@@ -80,7 +80,7 @@ class Part:
         """The looks of the estimators that a figure names: where a sweep has more than it can, colours for these."""
         wanted = set(chosen)
         if len(self.everyone) > NAMED:
-            return looks_of(wanted)
+            return looks_of(wanted, self.everyone)
         return {name: look for name, look in self.everyone.items() if name in wanted}
 
 
@@ -98,19 +98,12 @@ def with_time(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(**time, variance_time=value, variance_time_low=low, variance_time_high=high)
 
 
-def has_norm(rows: pd.DataFrame) -> bool:
-    """Whether the exact gradient is more than rounding, so that something may be a share of its norm."""
-    rows = rows[np.isfinite(rows["variance"].astype(float))]
-    noise = np.sqrt((rows["variance"] / rows["replicates"]).astype(float))
-    return bool(((rows["gradient_norm"] > 1e-3 * noise) & (rows["gradient_norm"] > 0)).all())
-
-
 def ranked(cell: pd.DataFrame, at: str, noiseless: frozenset[str]) -> pd.Series:
     """The value by which the estimators of one cell are compared, least first; nothing beside the largest is zero.
 
     Only of those that can be used, without a bias found, whose variance has an interval.
     """
-    column = AT[at]
+    column = VALUES[at]
     fit = cell[rankable(cell) & np.isfinite(cell[column].astype(float)) & ~cell["estimator"].isin(noiseless)]
     values = fit[column].astype(float).where(drawable(fit, "variance"), 0.0)
     order = pd.DataFrame({"name": fit["estimator"], "value": values}).sort_values(["value", "name"])

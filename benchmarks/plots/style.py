@@ -62,23 +62,34 @@ def home(name: str) -> int:
     return int.from_bytes(hashlib.sha256((SALT + name).encode()).digest()[:8]) % len(PALETTE)
 
 
-def looks_of(names: Iterable[str]) -> Looks:
+def looks_of(names: Iterable[str], among: Iterable[str] = ()) -> Looks:
     """A colour, marker, size and dash for each name, in natural order: all differ, up to 400 names.
 
     Each has its home in the palette, whoever else is there; where two share one, the first keeps it and the other moves
     to the next place that is free, then to the same colours with other markers and dashes.
+
+    among: everyone of a sweep of which names are some. Then a name looks as it does among them, but where two of one
+    colour meet, of which the second moves.
     """
-    ordered = sorted(set(names), key=natural)
-    slots: dict[str, int] = {}
-    for name in ordered:
-        if home(name) not in slots.values():
-            slots[name] = home(name)
+    everyone = _slots({name: home(name) for name in among})
+    slots = _slots({name: everyone.get(name, home(name)) for name in names})
+    return {name: _look(slots[name]) for name in slots}
+
+
+def _slots(homes: dict[str, int]) -> dict[str, int]:
+    """The places of names in the palette, in natural order; no two of one colour while there are others."""
     n = len(PALETTE)
+    slots: dict[str, int] = {}
+    ordered = sorted(homes, key=natural)
+    for name in ordered:
+        if homes[name] % n not in {slot % n for slot in slots.values()}:
+            slots[name] = homes[name]
     for name in ordered:
         if name not in slots:
-            places = (n * turn + (home(name) + step) % n for turn in count() for step in range(n))
-            slots[name] = next(place for place in places if place not in slots.values())
-    return {name: _look(slots[name]) for name in ordered}
+            taken = {slot % n for slot in slots.values()} if len(slots) < n else set()
+            places = (n * turn + (homes[name] + step) % n for turn in count() for step in range(n))
+            slots[name] = next(place for place in places if place not in slots.values() and place % n not in taken)
+    return {name: slots[name] for name in ordered}
 
 
 def _look(slot: int) -> dict[str, Any]:

@@ -36,7 +36,7 @@ def tail(frame: pd.DataFrame, ax: Axes, looks: Looks) -> Axes:
         row = frame[frame["estimator"] == name].iloc[0]
         d, share = survival(row["deviation_counts"], row["replicates"])
         x = d / row["variance"]
-        index = f": k = {row['tail']:.2f}".replace("-", "−") if np.isfinite(row["tail"]) else ""
+        index = f": k = {round(row['tail'], 2) + 0.0:.2f}".replace("-", "−") if np.isfinite(row["tail"]) else ""
         ax.plot(x, share, label=short(name, 24) + index, **looks[name] | {"ms": 2.2}, markevery=(len(x) - 1, len(x)))
         largest, least = max(largest, x[-1]), min(least, share[-1])
     ax.set(xscale="log", yscale="log", xlim=(LEAST, 2 * largest), ylim=(least / 2, 1.5))

@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.patches import Patch, Rectangle
 
-from benchmarks.plots.part import AT, Drawn, Part, best, ranked, replicates, unranked
+from benchmarks.plots.part import VALUES, Drawn, Part, best, ranked, replicates, unranked
 from benchmarks.plots.style import LABELS, Looks, fitted, legend_below, natural, panels, short
 from benchmarks.store import SETTING
 
@@ -69,7 +69,7 @@ def winner_figures(part: Part) -> list[Drawn]:
 
     Drawn where two estimators or more can be ranked in cells of two latent_dim and two num_samples or more.
     """
-    maps = {at: cells for at in AT if (cells := won(part, at))}
+    maps = {at: cells for at in VALUES if (cells := won(part, at))}
     every = {cell for cells in maps.values() for cell in cells}
     dims, samples = (sorted({cell[i] for cell in every}) for i in (0, 1))
     if len(dims) < 2 or len(samples) < 2:

@@ -31,7 +31,7 @@ def environment(tree: Path) -> dict[str, str]:
 
 
 class Stopwatch:
-    """A process that times one version of the code, see `benchmarks/stopwatch.py`; it ends with its `with`."""
+    """A process that times one version of the code, see `stopwatch.py`; it ends with its `with`."""
 
     def __init__(self, tree: Path, arguments: list[str]) -> None:
         self.tree = tree

@@ -43,7 +43,7 @@ TUNING = 0.02
 FAR = 10.0
 NO_VARIANCE = "the variance does not exist"
 OTHER_TUNING = "tuned on other random numbers"
-SUSPECT = 0.1
+SUSPECT, GROWN = 0.1, 0.001
 TIME_SHARE = 0.25
 
 
@@ -70,7 +70,7 @@ def counts(pairs: pd.DataFrame) -> pd.DataFrame:
     for name in COUNTS:
         now, before = cells[name], cells[f"{name}_against"]
         same = np.isclose(now, before, rtol=1e-9, atol=0) | before.isna()
-        sure = np.select([same, now > before], ["", "worse"], "better")
+        sure = np.select([same, now > before, now < before], ["", "worse", "better"], "")
         values = {"baseline": before, "candidate": now, "ratio": now / before.where(before > 0)}
         tables.append(findings(cells, name.replace("_", " "), sure=sure, **values))
     return pd.concat(tables, ignore_index=True)
@@ -80,25 +80,26 @@ def variances(pairs: pd.DataFrame) -> pd.DataFrame:
     """Total variances. Exact ones are compared exactly; sampled ones by their ratio, see `tested` and `pooled`.
 
     Exact ones are the same if their intervals, widened by 1e-5 for another machine's rounding, meet. Zero within
-    rounding that turns positive, and finite that turns infinite, is worse. Where a tail forbids an interval, nothing is
-    tested. What was tuned with another seed has another variance (by 1 % to 70 %, as measured), and is not tested
+    rounding that turns positive is worse; so is finite that turns infinite, but only on the same random numbers: on
+    others, whether a tail is seen to have no variance is a matter of chance. Where a tail forbids an interval, nothing
+    is tested. What was tuned with another seed has another variance (by 1 % to 70 %, as measured), and is not tested
     either; with the same seed, 2 % are added to its error, for another order of the draws.
     """
     low, high = ([pairs[f"variance_{end}{s}"].to_numpy() for s in SIDES] for end in ("low", "high"))
     sampled = [(pairs["variance_source" + s] != "exact").to_numpy() for s in SIDES]
     infinite, zero = [np.isinf(x) for x in high], [x <= 0 for x in low]
     heavy = [pairs["reason" + s].str.contains(UNTRUSTED).to_numpy(dtype=bool) for s in SIDES]
-    exact, elsewhere = ~sampled[0] & ~sampled[1] & ~_tuned(pairs), _tuned(pairs) & _reseeded(pairs)
+    exact, other = ~sampled[0] & ~sampled[1] & ~_tuned(pairs), _reseeded(pairs)
     surely = [
         (exact & (low[i] > high[j] * (1 + ROUNDING)) & ~zero[j])
-        | (zero[j] & (low[i] > FAR * high[j]))
-        | (infinite[i] & ~infinite[j] & ~heavy[j])
+        | (zero[j] & ~heavy[j] & (low[i] > FAR * high[j]))
+        | (infinite[i] & ~infinite[j] & ~heavy[j] & ~other)
         for i, j in ((0, 1), (1, 0))
     ]
     settled = surely[0] | surely[1] | exact | zero[0] | zero[1]
     few = [x & ~_batched(pairs["batch_variances" + s]) for x, s in zip(sampled, SIDES, strict=True)]
     obstacles = {NO_VARIANCE: infinite, "the tail forbids an interval": heavy, "too few replicates": few}
-    obstacles[OTHER_TUNING] = [elsewhere, elsewhere]
+    obstacles[OTHER_TUNING] = [_tuned(pairs) & other] * 2
     untested = np.select([settled, *(a | b for a, b in obstacles.values())], ["", *obstacles], "")
     before = pairs["variance_against"]
     values = {"baseline": before, "candidate": pairs["variance"], "untested": untested}
@@ -173,7 +174,8 @@ def biases(pairs: pd.DataFrame) -> pd.DataFrame:
     Two unbiased runs differ in nothing, so that the candidate's p-value of no bias is a test of the change, and sharper
     than a difference. It is not where the baseline has a bias, though it may not have been found in this row: where the
     estimator was found biased in any row (1 % of false discoveries: Benjamini and Hochberg 1995), or the row's own
-    p-value is below 0.1. There, the increase of the norm is held against the errors that the two intervals tell. Biases
+    p-value is below 0.1. There, the increase of the norm is held against the errors that the two intervals tell; where
+    only that p-value is suspect, an increase at 0.001 makes the candidate's own test count after all. Biases
     exact on both sides are compared exactly. Rounding, 1e-5 of the gradient and its standard deviation, is no bias.
     """
     before = pairs["bias_p_against"]
@@ -181,7 +183,7 @@ def biases(pairs: pd.DataFrame) -> pd.DataFrame:
     found = pd.Series(False, index=pairs.index)
     if before.notna().any():
         found[before.notna()] = stats.false_discovery_control(before.dropna()) < FALSE_DISCOVERIES
-    biased = pairs["estimator"].isin(pairs.loc[found, "estimator"]) | (before < SUSPECT)
+    biased, suspect = pairs["estimator"].isin(pairs.loc[found, "estimator"]), before < SUSPECT
     exact = np.all([pairs[f"{x}_source{s}"] == "exact" for s in SIDES for x in ("variance", "gradient")], axis=0)
     slack = ROUNDING * (pairs["gradient_norm"] + np.sqrt(pairs["variance"].clip(lower=0)))
     sure, p = [], []
@@ -191,14 +193,15 @@ def biases(pairs: pd.DataFrame) -> pd.DataFrame:
         halves = pairs["bias" + now] - pairs["bias_low" + now], pairs["bias_high" + then] - pairs["bias" + then]
         p.append(stats.norm.sf(growth * Z / np.maximum(np.hypot(*halves), 1e-300)))
     own = pairs["bias_p"].where(pairs["bias"] > slack, 1.0)
+    growth_counts = biased | (suspect & (p[0] > GROWN))
     return findings(
         pairs,
         "bias",
         baseline=pairs["bias_against"],
         candidate=pairs["bias"],
         ratio=(pairs["bias"] / pairs["bias_against"]).where(pairs["bias_low_against"] > 0),
-        worse=np.where(exact | ~both, np.nan, np.where(biased, p[0], own)),
-        better=np.where(exact | ~both | ~biased, np.nan, p[1]),
+        worse=np.where(exact | ~both, np.nan, np.where(growth_counts, p[0], own)),
+        better=np.where(exact | ~both | ~(biased | suspect), np.nan, p[1]),
         sure=np.select(sure, ["worse", "better"], ""),
         untested=np.where(both | exact, "", NO_VARIANCE),
     )

@@ -11,31 +11,8 @@ import pandas as pd
 from benchmarks import store
 from benchmarks.comparisons import SIDES
 
-KEPT = [
-    *store.CELL,
-    "group",
-    "replicates",
-    "evaluations",
-    "gradient_evaluations",
-    "tuning_evaluations",
-    "gradient_norm",
-    "gradient_source",
-    "variance",
-    "variance_low",
-    "variance_high",
-    "variance_source",
-    "bias",
-    "bias_low",
-    "bias_high",
-    "bias_p",
-    "bias_detectable",
-    "relative_seconds",
-    "relative_seconds_low",
-    "relative_seconds_high",
-    "status",
-    "reason",
-    "batch_variances",
-]
+DERIVED = ("mse", "snr", "kurtosis", "tail", "seconds", "latency", "peak_memory", "work", "key", "deviation_counts")
+KEPT = [name for name in store.COLUMNS if not name.startswith(DERIVED)]
 TEXT = ["estimator", "problem", "point", "device", "dtype", "group", "gradient_source", "variance_source", "status"]
 MACHINE = ("platform", "processor", "cpus")
 SAME_GRADIENT = 1e-4
@@ -141,6 +118,8 @@ def join(baseline: Side, candidate: Side) -> Joined:
     measured = [frame[frame["status"].isin(store.MEASURED)] for frame in frames]
     pairs = measured[0].merge(measured[1], on=[*keys, "group"], suffixes=SIDES)
     obstacles, other = _other_gradients(pairs)
+    obstacles += [] if len(pairs) else ["No cell was measured on both sides"]
+    obstacles += _lost_groups(measured[0], measured[1], keys)
     notes = (
         [] if seeds[0] == seeds[1] else [f"Seeds differ ({seeds[1].pop()}, {seeds[0].pop()}): other random numbers."]
     )
@@ -168,6 +147,18 @@ def _without(cells: pd.DataFrame, others: pd.DataFrame, keys: list[str]) -> pd.D
     """Cells that were measured, or failed, and have no counterpart."""
     both = cells.merge(others[keys], on=keys, how="left", indicator=True)
     return both[(both["_merge"] == "left_only") & (both["status"] != "skipped")]
+
+
+def _lost_groups(now: pd.DataFrame, before: pd.DataFrame, keys: list[str]) -> list[str]:
+    """Parameter groups of the baseline that the candidate's same cells lack, a line a problem."""
+    old = before.merge(now[keys].drop_duplicates(), on=keys)
+    lost = old.merge(now[[*keys, "group"]], on=[*keys, "group"], how="left", indicator=True).query(
+        "_merge == 'left_only'"
+    )
+    return [
+        f"{problem}: the candidate has no parameters called {', '.join(sorted(set(rows['group'])))}"
+        for problem, rows in lost.groupby("problem")
+    ]
 
 
 def _other_gradients(pairs: pd.DataFrame) -> tuple[list[str], pd.Series]:

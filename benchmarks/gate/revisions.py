@@ -11,10 +11,11 @@ from pathlib import Path
 import pandas as pd
 from tqdm import tqdm
 
-from benchmarks import lockstep, sides, timing
+from benchmarks.gate import lockstep, sides, timing
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 DEFAULT = ["-m", "experiment=gate"]
+OLD = "it is older than the gate; compare with baseline=results/baseline, or on a grid that both know"
 
 
 def resolved(name: str) -> str | None:
@@ -43,27 +44,46 @@ def worktree(commit: str) -> Iterator[Path]:
 
 
 def measured(
-    baseline: str, candidate: str | None, arguments: list[str], rounds: int
+    baseline: str, candidate: str | None, arguments: list[str], rounds: int, keep: str = ""
 ) -> tuple[sides.Side, sides.Side, pd.DataFrame]:
     """Both sides measured, and their times taken side by side, see `lockstep.timed`.
 
     baseline, candidate: commits; None for the working tree. arguments: of `benchmarks/run.py`, the same for both.
+    keep: a new folder for what is measured of the candidate; none by default.
 
-    Raises sides.NotComparable if a revision cannot be checked out, or its run fails; with its last line.
+    Raises sides.NotComparable if a revision cannot be checked out, lacks what a comparison needs, or its run fails.
     """
     arguments = arguments or DEFAULT
+    if keep and Path(keep).exists():
+        raise sides.NotComparable(f"keep={keep}: it is there already; name a new folder")
     with ExitStack() as stack:
         trees = [stack.enter_context(worktree(commit)) if commit else ROOT for commit in (baseline, candidate)]
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gradiometer-")))
-        names = ["baseline", "candidate"]
-        for name, tree in zip(names, trees, strict=True):
-            _run(name, tree, arguments, folder / name)
+        outs = {"baseline": folder / "baseline", "candidate": Path(keep).resolve() if keep else folder / "candidate"}
+        for name, tree in zip(outs, trees, strict=True):
+            if tree != ROOT:
+                _require(name, tree, arguments)
+        for (name, out), tree in zip(outs.items(), trees, strict=True):
+            _run(name, tree, arguments, out)
         try:
             turns = _timed(trees[0], trees[1], arguments, rounds)
         except lockstep.Failed as error:
             raise sides.NotComparable(f"timing: {error}") from error
-        before, now = (sides.read(folder / name) for name in names)
+        before, now = (sides.read(out) for out in outs.values())
     return before, now, turns
+
+
+def _require(name: str, tree: Path, arguments: list[str]) -> None:
+    """Raise sides.NotComparable, before anything is measured, if a tree is too old to be compared."""
+    wanted = [f"conf/{word.replace('=', '/')}.yaml" for word in arguments if word.startswith("experiment=")]
+    for path in ("benchmarks/run.py", *wanted):
+        if not (tree / path).exists():
+            raise sides.NotComparable(f"{name}: it has no {path}: {OLD}")
+    try:
+        with lockstep.Stopwatch(tree, []) as watch:
+            watch.heard()
+    except lockstep.Failed as error:
+        raise sides.NotComparable(f"{name}: it cannot be timed: {error}; perhaps {OLD}") from error
 
 
 def _timed(baseline: Path, candidate: Path, arguments: list[str], rounds: int) -> pd.DataFrame:

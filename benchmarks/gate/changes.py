@@ -5,8 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from benchmarks import regressions, sides, timing
 from benchmarks.comparisons import SIDES
+from benchmarks.gate import regressions, sides, timing
+from benchmarks.texts import counted, listed
 
 WORSE, INCOMPARABLE = 1, 2
 MOST_ROWS, MOST_NAMES = 200, 8
@@ -26,8 +27,10 @@ class Comparison:
     def obstacles(self) -> list[str]:
         """Why the two are not comparable, a line each; none if they are."""
         lacking = len(self.joined.lacking)
-        names = listed(self.joined.lacking["estimator"])
-        line = f"The candidate lacks {lacking} cells of the baseline ({names}); `partial=true` compares the others."
+        names = named(self.joined.lacking["estimator"]) if lacking else ""
+        line = (
+            f"The candidate lacks {counted(lacking, 'cell')} of the baseline ({names}); `partial=true` leaves them out."
+        )
         return [*self.joined.obstacles, *([line] if lacking and not self.partial else [])]
 
     @property
@@ -69,13 +72,17 @@ def page(comparison: Comparison, baseline: str, candidate: str) -> str:
     if len(changed):
         lines += ["", rendered(changed[:MOST_ROWS]), ""]
     else:
-        lines += ["Nothing changed.", ""]
+        lines += ["No change was found.", ""]
     if len(changed) > MOST_ROWS:
-        lines += [f"{len(changed) - MOST_ROWS} further changes are not shown.", ""]
+        lines += [f"{counted(len(changed) - MOST_ROWS, 'further change')} not shown.", ""]
     lines += [f"- {line}" for line in (*tested(comparison), *joined.notes)]
     lines += [f"- not comparable: {line}" for line in comparison.obstacles]
-    verdict = {0: "nothing is worse", WORSE: f"{len(worse)} findings are worse", INCOMPARABLE: "not comparable"}
-    names = listed(worse["estimator"])
+    verdict = {
+        0: "nothing is worse",
+        WORSE: f"{counted(len(worse), 'finding')} of something worse",
+        INCOMPARABLE: "not comparable",
+    }
+    names = named(worse["estimator"]) if len(worse) else ""
     end = f" ({names})" if names else f": {comparison.obstacles[0]}" if comparison.status else ""
     return "\n".join([*lines, "", f"**Verdict: {verdict[comparison.status]}{end}**"])
 
@@ -92,10 +99,9 @@ def sentence(row: pd.Series) -> str:
     return f"{where}{group}: {row['what']}{values}{ratio}{p}" + (f": {row['why']}" if row["why"] else "")
 
 
-def listed(names: pd.Series) -> str:
+def named(names: pd.Series) -> str:
     """Each name once, the first few of many."""
-    every = list(dict.fromkeys(names))
-    return ", ".join(every[:MOST_NAMES]) + (f" and {len(every) - MOST_NAMES} more" if len(every) > MOST_NAMES else "")
+    return listed(list(dict.fromkeys(names)), MOST_NAMES)
 
 
 def interval(row: pd.Series) -> str:
@@ -131,18 +137,19 @@ def tested(comparison: Comparison) -> list[str]:
     untested = table.loc[table["untested"] != "", "untested"]
     why = "; ".join(f"{count} × {reason}" for reason, count in untested.value_counts().items())
     exactly = len(table) - chance - len(untested)
-    cells = len(joined.cells)
+    compared = ", ".join([counted(chance, "test"), counted(exactly, "exact comparison")])
+    rate = f"{100 * comparison.false_alarms:g} %"
     lines = [
-        f"{cells} cells on both sides; {chance} tests, {exactly} exact comparisons. If nothing changed, the chance "
-        f"that anything is called worse is at most {100 * comparison.false_alarms:g} % (Holm).",
+        f"{counted(len(joined.cells), 'cell')} on both sides; {compared}. If nothing changed, the chance that anything "
+        f"is called worse is at most {rate} (Holm).",
         comparison.times,
     ]
     lines += [f"Not tested: {len(untested)} ({why})."] if len(untested) else []
     failed = int(
         ((joined.cells["status" + SIDES[0]] == "failed") & (joined.cells["status" + SIDES[1]] == "failed")).sum()
     )
-    lines += [f"{failed} cells failed on both sides."] if failed else []
+    lines += [f"{counted(failed, 'cell')} failed on both sides."] if failed else []
     for name, only in (("baseline", joined.lacking), ("candidate", joined.new)):
         if len(only):
-            lines.append(f"{len(only)} cells only in the {name} ({listed(only['estimator'])}).")
+            lines.append(f"{counted(len(only), 'cell')} only in the {name} ({named(only['estimator'])}).")
     return lines
