@@ -9,7 +9,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable
-from itertools import product
+from itertools import product, zip_longest
 from unittest.mock import patch
 
 import hydra
@@ -114,7 +114,8 @@ def execute(arguments: list[str], stop: threading.Event) -> int:
     oracles = {job.estimator_name for job in jobs.values() if job.oracle}
     store.begin(out, list(jobs), command, figures_of(jobs), options_of(jobs), oracles)
     cells = {text: sweep.cells(job) for text, job in jobs.items()}
-    every = [cell for own in cells.values() for cell in own]
+    # each job's first, then their second, and so on: what the machine does for a while is not all one estimator's
+    every = [cell for turn in zip_longest(*cells.values()) for cell in turn if cell]
     done = sum(cell.finished() for cell in every)
     print(f"{len(every)} cell{'s' * (len(every) != 1)}, {done} measured before; results in {out}")
 
