@@ -12,6 +12,7 @@ from benchmarks import store
 from benchmarks.comparisons import SIDES
 
 DERIVED = ("mse", "snr", "kurtosis", "tail", "seconds", "latency", "peak_memory", "work", "key", "deviation_counts")
+DERIVED += ("chunk_rows", "compile_seconds")
 KEPT = [name for name in store.COLUMNS if not name.startswith(DERIVED)]
 TEXT = ["estimator", "problem", "point", "device", "dtype", "group", "gradient_source", "variance_source", "status"]
 MACHINE = ("platform", "processor", "cpus")
