@@ -18,7 +18,7 @@ from hydra.plugins.sweeper import Sweeper
 from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 
-from benchmarks import config, descriptions, labels, report, store, sweep
+from benchmarks import config, descriptions, engine, labels, report, store, sweep
 
 INTERRUPTED = 130
 
@@ -142,6 +142,7 @@ def execute(arguments: list[str], stop: threading.Event) -> int:
 def main() -> int:
     """Run the command line; returns 0 fine, 1 some cell failed, 2 bad input, 130 interrupted."""
     gc.freeze()  # what is imported stays; to look through it again and again takes half of the planning
+    engine.keep_memory()
     os.environ["HYDRA_FULL_ERROR"] = "1"
     sys.path.append(os.getcwd())  # where a user's own estimators are; Python looks beside this script only
     stop = threading.Event()

@@ -9,7 +9,7 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from benchmarks import plots, store, throughput, whole
+from benchmarks import engine, plots, store, throughput, whole
 
 SECTIONS: dict[str, Callable[[str], Iterator[throughput.Row]]] = {
     "throughput": throughput.jobs,
@@ -39,6 +39,7 @@ def main() -> int:
         print("speed.py: --device cuda: this machine has no CUDA device that torch can use", file=sys.stderr)
         return 2
     torch.set_num_threads(1)
+    engine.keep_memory()
     rows = []
     for name in tqdm(options.sections or allowed, unit="section", disable=None):
         rows += list(SECTIONS[name](options.device))

@@ -19,7 +19,7 @@ BITS = 30
 
 def iid(q: Distribution, num_samples: int) -> Tensor:
     """Independent draws."""
-    return (q.rsample if q.has_rsample else q.sample)((num_samples,))
+    return (q.rsample if q.has_rsample and torch.is_grad_enabled() else q.sample)((num_samples,))
 
 
 def antithetic(q: Distribution, num_samples: int) -> Tensor:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor
 from torch.distributions import (
     Bernoulli,
@@ -45,7 +46,8 @@ def score(
     """
     check_independence(baseline, sampler)
     q = problem.q(params)
-    z = sampler(q, num_samples).detach()
+    with torch.no_grad():
+        z = sampler(q, num_samples)
     f = problem.f(z, q, params)
     return grad(q.log_prob(z), params, f - baseline(f, problem, params), create_graph) + grad(f, params)
 
@@ -77,7 +79,8 @@ def score_local(
     """
     check_independence(baseline, sampler)
     q = problem.q(params)
-    z = sampler(q, num_samples).detach()
+    with torch.no_grad():
+        z = sampler(q, num_samples)
     f = problem.factors(z, q, params)
     log_prob = log_prob_of_blocks(q, z, f.ndim)
     return grad(log_prob, params, f - baseline(f, problem, params), create_graph) + grad(f, params)

@@ -12,8 +12,8 @@ from benchmarks import store
 from benchmarks.comparisons import SIDES
 
 DERIVED = ("mse", "snr", "kurtosis", "tail", "seconds", "latency", "peak_memory", "work", "key", "deviation_counts")
-DERIVED += ("chunk_rows", "compile_seconds")
-KEPT = [name for name in store.COLUMNS if not name.startswith(DERIVED)]
+APART = ("chunk_rows", "compile_seconds")
+KEPT = [name for name in store.COLUMNS if not name.startswith((*DERIVED, *APART))]
 TEXT = ["estimator", "problem", "point", "device", "dtype", "group", "gradient_source", "variance_source", "status"]
 MACHINE = ("platform", "processor", "cpus")
 SAME_GRADIENT = 1e-4
