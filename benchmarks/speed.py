@@ -15,13 +15,14 @@ SECTIONS: dict[str, Callable[[str], Iterator[throughput.Row]]] = {
     "throughput": throughput.jobs,
     "others": throughput.others,
     "networks": throughput.networks,
+    "roofline": throughput.roofline,
     "parts": whole.parts,
     "growth": whole.growth,
     "memory": whole.memory,
     "sweeps": whole.sweeps,
 }
-ON_GPU = ("throughput", "networks")
-COLUMNS = ["section", "name", "D", "S", "chunk_rows", "value", "low", "high", "unit"]
+ON_GPU = ("throughput", "networks", "roofline")
+COLUMNS = ["section", "name", "D", "S", "chunk_rows", "bytes", "value", "low", "high", "unit"]
 
 
 def main() -> int:
@@ -29,7 +30,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").replace("; see --help", ""))
     parser.add_argument("sections", nargs="*", help=f"what to measure (default: all): {', '.join(SECTIONS)}")
     parser.add_argument("--out", type=Path, default=Path("results/speed"), help="the folder to write to")
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help=f"cuda: {' and '.join(ON_GPU)} only")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help=f"cuda: {', '.join(ON_GPU)} only")
     options = parser.parse_args()
     allowed = ON_GPU if options.device == "cuda" else tuple(SECTIONS)
     if unknown := set(options.sections) - set(allowed):
@@ -48,6 +49,8 @@ def main() -> int:
     store.write_atomically(options.out / f"{stem}.csv", frame.to_csv(index=False, float_format="%.4g").encode())
     if "throughput" in set(frame["section"]):
         plots.save(plots.speeds(frame), options.out / stem)
+    if "roofline" in set(frame["section"]):
+        plots.save(plots.roofline(frame), options.out / f"roofline-{options.device}")
     print(frame.to_markdown(index=False, floatfmt=".3g"))
     return 0
 

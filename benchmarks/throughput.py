@@ -11,6 +11,8 @@ import torch
 from hydra.utils import get_object
 from scipy import stats
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from benchmarks import rivals
 from benchmarks.compiled import Compiled
@@ -86,6 +88,50 @@ def others(device: str) -> Iterator[Row]:
         seconds = interleaved({**own, **found})
         for row in _shares("others", seconds, D, S, rows, dict.fromkeys(own, rows) | sizes):
             yield row | {"name": f"{kind}: {row['name']}"}
+
+
+def roofline(device: str) -> Iterator[Row]:
+    """Normals a second of the first job's estimators, the bytes that each normal moves, and what memory allows.
+
+    Eager: the sizes of all that each operation reads and writes. Compiled: the normals are written once, and read once
+    for the sum over S, and for the score function before that for the sum over D.
+    """
+    D, S = JOBS[0]
+    problem = Quadratic(D).to(device, torch.float32)
+    rows = chunk_rows(problem, problem.at("init"), S)
+    normals = S * rows * D
+    x = torch.empty(normals, device=device)
+    calls: dict[str, Call] = {"copy": x.clone, "randn": partial(torch.randn, normals, device=device)}
+    moved: dict[str, float] = {"copy": 8.0, "randn": 4.0}
+    for name, estimator in ESTIMATORS.items():
+        calls[f"{name}, eager"] = estimates(estimator, problem, rows, S)
+        moved[f"{name}, eager"] = _traffic(calls[f"{name}, eager"]) / normals
+        calls[f"{name}, compiled"] = estimates(Compiled(estimator), problem, rows, S)
+        moved[f"{name}, compiled"] = 12.0 if name == "score" else 8.0
+    for name, seconds in interleaved(calls, device).items():
+        job = {"section": "roofline", "name": name, "D": D, "S": S, "chunk_rows": rows, "bytes": moved[name]}
+        yield job | {"unit": "numbers a second"} | median(normals / seconds)
+
+
+def _traffic(call: Call) -> int:
+    """Bytes that the operations of a call read and write, views left out."""
+    counter = _Traffic()
+    with counter:
+        call()
+    return counter.bytes
+
+
+class _Traffic(TorchDispatchMode):
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.bytes = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if not func.is_view and "detach" not in func.name():
+            operands = [x for x in tree_leaves((args, kwargs, result)) if isinstance(x, Tensor)]
+            self.bytes += sum(x.untyped_storage().nbytes() if 0 in x.stride() else x.nbytes for x in operands)
+        return result
 
 
 def networks(device: str) -> Iterator[Row]:

@@ -12,7 +12,7 @@ from benchmarks.plots.forest import forest_figures
 from benchmarks.plots.fronts import front_figures
 from benchmarks.plots.growth import growth_figures, scaling
 from benchmarks.plots.part import Part, Ties, suffix, with_time
-from benchmarks.plots.shares import speeds
+from benchmarks.plots.shares import roofline, speeds
 from benchmarks.plots.style import (
     COLUMN,
     LABELS,
@@ -44,6 +44,7 @@ __all__ = [
     "fitted",
     "log_ticks",
     "looks_of",
+    "roofline",
     "save",
     "scaling",
     "short",

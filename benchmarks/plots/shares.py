@@ -1,11 +1,12 @@
-"""The figure of a speed run: estimates as shares of the rate at which normals are drawn, and other libraries."""
+"""The figures of a speed run: shares of the rate at which normals are drawn, other libraries, and the roofline."""
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from benchmarks.plots.style import COLUMN, PALETTE, applied, frozen
+from benchmarks.plots.style import COLUMN, PALETTE, applied, frozen, legend_below, log_ticks
 
 LINE, AROUND = 0.17, 0.75
 LOOKS = {
@@ -42,7 +43,7 @@ def _jobs(ax: Axes, shares: pd.DataFrame, jobs: list[tuple[float, float]]) -> No
     ax.axvline(1, color="0.3", lw=0.8, ls="--")
     ax.set_yticks([-i for i in range(len(jobs))], [f"$D$ = {D:g}, $S$ = {S:g}" for D, S in jobs])
     ax.set_xlim(0, max(1.05, 1.1 * float(shares.loc[shares["name"] != "floor", "high"].max())))
-    ax.set_xlabel("estimates, as a share of the floor (drawing as many normals)")
+    ax.set_xlabel("share of drawing as many normals")
     ax.legend(loc="lower center", bbox_to_anchor=(0.4, 1), ncols=2)
 
 
@@ -54,4 +55,33 @@ def _others(ax: Axes, others: pd.DataFrame, names: list[str]) -> None:
     D, S = others[["D", "S"]].iloc[0]
     ax.set_xscale("log")
     ax.set_yticks([-i for i in range(len(names))], names)
-    ax.set_xlabel(f"estimates a second, $D$ = {D:g}, $S$ = {S:g}, one core")
+    ax.set_xlabel(f"estimates a second, $D$ = {D:g}, $S$ = {S:g}")
+
+
+def roofline(frame: pd.DataFrame) -> Figure:
+    """Numbers a second against the bytes that each moves; the line is what the speed of a copy allows."""
+    rows = frame[frame["section"] == "roofline"].set_index("name")
+    bandwidth = float((rows["value"] * rows["bytes"])["copy"])
+    with applied():
+        figure = Figure(figsize=(COLUMN, 0.75 * COLUMN))
+        FigureCanvasAgg(figure)
+        ax = figure.subplots()
+        x = np.geomspace(0.8 * rows["bytes"].min(), 1.3 * rows["bytes"].max(), 2)
+        ax.plot(x, bandwidth / x, color="0.3", lw=0.8, label=f"{bandwidth / 1e12:.2g} TB/s, as a copy has")
+        ax.plot(rows.loc[["randn"], "bytes"], rows.loc[["randn"], "value"], "k*", ms=6, label="randn, the floor")
+        for name, (colour, marker, face) in LOOKS.items():
+            ax.plot(
+                rows.loc[[name], "bytes"],
+                rows.loc[[name], "value"],
+                ls="",
+                marker=marker,
+                ms=5,
+                mec=colour,
+                mfc=face,
+                label=name,
+            )
+        ax.set(xscale="log", yscale="log", xlabel="bytes that each number moves", ylabel="numbers a second")
+        log_ticks(ax.xaxis)
+        log_ticks(ax.yaxis)
+        legend_below(ax)
+        return frozen(figure)
