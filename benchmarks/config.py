@@ -84,8 +84,13 @@ class Job:
     out: Path
 
     def estimator(self) -> Estimator:
-        """The estimator, a callable (problem, params, num_samples=S): a function with its options, or an instance."""
-        return estimator_of(self.config["estimator"])
+        """The estimator, a callable (problem, params, num_samples=S): a function with its options, or an instance.
+
+        What it draws to begin with, as the weights of a network, follows from the seed.
+        """
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.config["seed"])
+            return estimator_of(self.config["estimator"])
 
     def problem(self, latent_dim: int) -> Problem:
         """The problem at one latent_dim, on the device and in the dtype asked for."""

@@ -13,6 +13,7 @@ from itertools import product, zip_longest
 from unittest.mock import patch
 
 import hydra
+import torch
 from hydra.errors import MissingConfigException
 from hydra.plugins.sweeper import Sweeper
 from omegaconf import DictConfig, OmegaConf
@@ -143,6 +144,7 @@ def main() -> int:
     """Run the command line; returns 0 fine, 1 some cell failed, 2 bad input, 130 interrupted."""
     gc.freeze()  # what is imported stays; to look through it again and again takes half of the planning
     engine.keep_memory()
+    torch.set_num_threads(1)  # a process for each core, not a thread: threads do not outlive a fork
     os.environ["HYDRA_FULL_ERROR"] = "1"
     sys.path.append(os.getcwd())  # where a user's own estimators are; Python looks beside this script only
     stop = threading.Event()

@@ -292,6 +292,7 @@ BAD = {
     "seed=x": "Value 'x' of type 'str' could not be converted to Integer",
     "max_replicates=5": "it must be an integer >= min_replicates, 2000",
     "time_budget=0": "it must be seconds > 0",
+    "workers=0": "workers=0: it must be an integer >= 1, or null",
     "point=nowhere": "point=nowhere: linear_vae has init, near, optimum",
     "bogus=1": "unknown key 'bogus': choose from estimator, problem, latent_dim",
     "problem.kl=foo": "kl=foo: choose from analytic, mc",
@@ -321,6 +322,29 @@ def test_bad_input_gets_one_line_and_exit_status_2_before_anything_runs(run, fol
         assert said in err, arguments
         assert err.count("\n") == 1, err
         assert sorted(folder.rglob("*")) == before, arguments
+
+
+def test_the_same_seed_gives_the_same_numbers_however_they_are_measured(run, folder, monkeypatch):
+    """Twice, in other company and by two processes; also of an estimator that begins with random weights."""
+    sweep = ["problem=bernoulli_mixed", "latent_dim=[1,4]", "num_samples=2", "precision=0.2", "exact=false"]
+    frames = []
+    for estimators, processes in (("rodeo,score", 1), ("score_mean,score,rodeo", 1), ("rodeo,score", 2)):
+        out = f"out=o{len(frames)}"
+        status, _, err = run(["-m", f"estimator={estimators}", *sweep, f"workers={processes}", out])
+        assert status == 0, err
+        frames.append(untimed(folder / f"o{len(frames)}").query("estimator != 'score_mean'").reset_index(drop=True))
+    unlike = ["bias_p_adjusted"]  # corrected for the number of tests
+    for frame in frames[1:]:
+        pd.testing.assert_frame_equal(frame.drop(columns=unlike), frames[0].drop(columns=unlike))
+
+
+def test_sizes_may_be_split_into_jobs_but_no_cell_twice(run, folder):
+    status, _, err = run(["-m", "estimator=reparam", *SMALL, "latent_dim=2,3", "out=o"])
+    assert status == 0, err
+    assert set(load(folder / "o")["latent_dim"]) == {2, 3}
+    status, _, err = run(["-m", "estimator=reparam", *SMALL, "latent_dim=[2,3],3", "out=o"])
+    assert status == 2
+    assert "two jobs would fill the same cells of reparam on quadratic" in err
 
 
 def test_a_launcher_that_is_not_there_is_bad_input(run):

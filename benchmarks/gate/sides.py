@@ -77,7 +77,7 @@ def read(place: str | Path) -> Side:
 
 
 def _of_benchmarks(saved: dict[str, Any]) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """The rows that `benchmarks/bench_estimators.py` left in each benchmark's `extra_info`."""
+    """The rows that `tests/test_speed.py` left in each benchmark's `extra_info`."""
     rows = [row for benchmark in saved["benchmarks"] for row in benchmark["extra_info"].get("rows", [])]
     machine = saved.get("machine_info", {})
     cpu = machine.get("cpu", {})
