@@ -1,6 +1,8 @@
 """What a run may be asked for: the typed keys, their bounds, and the cells that a configuration stands for."""
 
 import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property, partial
 from pathlib import Path
@@ -88,14 +90,14 @@ class Job:
 
         What it draws to begin with, as the weights of a network, follows from the seed.
         """
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.config["seed"])
+        with _seeded(self.config["seed"]):
             return estimator_of(self.config["estimator"])
 
     def problem(self, latent_dim: int) -> Problem:
         """The problem at one latent_dim, on the device and in the dtype asked for."""
         size = {} if self.fixed else {"latent_dim": latent_dim}
-        problem: Problem = instantiate(self.config["problem"], **size)
+        with _seeded(0):  # should it draw anything, it is the same problem for all estimators and seeds
+            problem: Problem = instantiate(self.config["problem"], **size)
         return problem.to(self.config["device"], DTYPES[self.config["dtype"]])
 
     @property
@@ -129,6 +131,14 @@ class Job:
         targets = [get_object(name) for name in _targets([self.config["estimator"], self.config["problem"]])]
         files |= {Path(file) for target in targets for file in _files(target)}
         return store.content_key(sorted(path.read_text() for path in files))
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """torch's generator at a seed, and as it was again."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        yield
 
 
 def estimator_of(node: dict[str, Any]) -> Estimator:

@@ -11,7 +11,7 @@ from tqdm import tqdm
 from benchmarks import sampling, summary
 from benchmarks.compiled import Compiled
 from benchmarks.costs import cost_of
-from benchmarks.engine import Chunks, Estimator, chunk_rows, latent_dim, one_thread, stream
+from benchmarks.engine import Chunks, Estimator, chunk_rows, latent_dim, leaf, one_thread, stream
 from benchmarks.exact import exact_moments
 from benchmarks.reference import reference_gradient
 from benchmarks.sampling import Run, Target
@@ -106,6 +106,8 @@ def measure(
         eager = Chunks(estimator, *settings)
         compiled = Compiled(estimator) if compile else None
         chunks = Chunks(compiled, *settings) if compiled else eager
+        for size in (rows, 1) if compiled else ():  # before any clock runs
+            chunks.estimator(problem, leaf(where, size), num_samples=num_samples)
         known, run = replicate(chunks, eager, target, exact, progress)
         with quiet:
             cost = cost_of(chunks, eager)

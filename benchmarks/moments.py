@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate, islice, repeat
 from math import comb
 
@@ -14,6 +14,7 @@ from torch import Tensor
 BATCHES = 64
 LARGEST = 2048
 OCTAVES = 256
+FAR = 10.0  # standard deviations from the centre, beyond which sums about it lose digits
 
 
 @dataclass(frozen=True)
@@ -97,15 +98,16 @@ class Replicates:
         rows = len(gradients)
         delta = gradients - centre  # in float64, as the centre is
         square = delta.square()
-        members = torch.zeros(delta.shape[1], len(groups), dtype=delta.dtype, device=delta.device)
-        for i, group in enumerate(groups):
-            members[group, i] = 1
-        distances = square @ members
+        distances = torch.stack([square[:, group].sum(1) for group in groups], 1)
         batch = torch.arange(first, first + rows, device=delta.device) % BATCHES
         batch_sums = _by_batch(delta, batch)
         sums = batch_sums.sum(0), square.sum(0), (delta * square).sum(0), square.square().sum(0)
+        gradient = Moments.about(centre, rows, sums)
+        if bool((rows * (gradient.mean - centre).square() > FAR**2 * gradient.sums[0]).any()):
+            gradient = Moments.of(delta, order=4)
+            gradient = replace(gradient, mean=centre + gradient.mean)
         return cls(
-            Moments.about(centre, rows, sums),
+            gradient,
             Moments.of(distances, order=4),
             batch_sums,
             _by_batch(distances, batch),

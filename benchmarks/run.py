@@ -9,7 +9,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable
-from itertools import product, zip_longest
+from itertools import zip_longest
 from unittest.mock import patch
 
 import hydra
@@ -74,14 +74,13 @@ def plan(arguments: list[str]) -> dict[str, config.Job]:
         raise config.BadInput(f"panels: {error}") from error
     if len({job.out for job in jobs.values()}) > 1:
         raise config.BadInput("out: one folder a sweep")
-    taken: set[tuple[object, ...]] = set()
+    taken: dict[tuple[object, ...], str] = {}
     for job in jobs.values():
         named = (job.estimator_name, job.problem_name, *map(job.config.get, config.CELL_KEYS))
-        filled = {(*named, *sizes) for sizes in product(job.latent_dims, job.num_samples)}
-        if not taken.isdisjoint(filled):
-            names = f"{job.estimator_name} on {job.problem_name}"
-            raise config.BadInput(f"two jobs would fill the same cells of {names}; give each its own out")
-        taken |= filled
+        for cell in sweep.cells(job):
+            if taken.setdefault((*named, cell.latent_dim, cell.num_samples), cell.key) != cell.key:
+                names = f"{job.estimator_name} on {job.problem_name}"
+                raise config.BadInput(f"two jobs would fill the same cells of {names}; give each its own out")
     return jobs
 
 
@@ -116,7 +115,7 @@ def execute(arguments: list[str], stop: threading.Event) -> int:
     store.begin(out, list(jobs), command, figures_of(jobs), options_of(jobs), oracles)
     cells = {text: sweep.cells(job) for text, job in jobs.items()}
     # each job's first, then their second, and so on: what the machine does for a while is not all one estimator's
-    every = [cell for turn in zip_longest(*cells.values()) for cell in turn if cell]
+    every = list({cell.key: cell for turn in zip_longest(*cells.values()) for cell in turn if cell}.values())
     done = sum(cell.finished() for cell in every)
     print(f"{len(every)} cell{'s' * (len(every) != 1)}, {done} measured before; results in {out}")
 
@@ -126,7 +125,7 @@ def execute(arguments: list[str], stop: threading.Event) -> int:
 
     status = 0
     try:
-        if any(argument.startswith("hydra/launcher") for argument in arguments):
+        if any(argument.lstrip("+").startswith("hydra/launcher") for argument in arguments):
             compose([*arguments, "out='{}'".format(str(out).replace("'", r"\'"))], launched)
         else:
             with tqdm(total=len(every), initial=done, unit="cell", disable=None) as bar:

@@ -56,7 +56,7 @@ def run(asked: list[Cell], bar: tqdm, stop: threading.Event, processes: int = 1)
             todo.append(cell)
     if processes > 1 and len(todo) > 1:
         lost = workers.run(lambda i, quiet: todo[i].measure(quiet), len(todo), min(processes, len(todo)), bar.update)
-        for i in lost:
+        for i in (i for i in lost if not todo[i].finished()):
             rows = unmeasured(todo[i].job, todo[i].latent_dim, todo[i].num_samples, "failed", LOST)
             store.save(todo[i].job.out, todo[i].key, [row | {"key": todo[i].key} for row in rows])
         return

@@ -2,14 +2,12 @@
 
 import cProfile
 import pstats
-import resource
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ import torch
 from hydra.utils import get_object
 from scipy import stats
 
+from benchmarks import engine
 from benchmarks.engine import chunk_rows
 from benchmarks.measure import measure
 from benchmarks.throughput import ESTIMATORS, Quadratic, Row, estimates, interleaved
@@ -45,7 +44,8 @@ def parts(device: str) -> Iterator[Row]:
             found: Any = pstats.Stats(profile)
             total = max(row[3] for row in found.stats.values())
             for part, where in PARTS.items():
-                seconds = sum(row[3] for key, row in found.stats.items() if (Path(key[0]).name, key[2]) == where)
+                # of two methods of one name in a file, one calls the other
+                seconds = max(row[3] for key, row in found.stats.items() if (Path(key[0]).name, key[2]) == where)
                 what = f"{part}: {name}, {type(problem).__name__}, S = {S}"
                 yield {"section": "parts", "name": what, "unit": "of a cell", "value": seconds / total}
 
@@ -63,28 +63,36 @@ def growth(device: str) -> Iterator[Row]:
             seconds = {job: np.median(own) / rows[job] for job, own in interleaved(calls, device).items()}
             x = [D if along == "D" else S for D, S in sizes]
             yield _exponent(f"{name}: seconds against {along}", x, list(seconds.values()))
-    counts = [10**4, 10**5, 10**6]
+    counts = [10**5, 10**6, 10**7]
     for name, estimator in ESTIMATORS.items():
         problem = Quadratic(8).to(device, torch.float32)
-        took = [_took(partial(_of_size, estimator, problem, n)) for n in counts]
-        slopes = [b - a for a, b in pairwise([_took(partial(_of_size, estimator, problem, 2000)), *took])]
-        yield _exponent(f"{name}: seconds against replicates", counts, slopes)
+        fewest, *took = (_took(partial(_of_size, estimator, problem, n)) for n in (2000, *counts))
+        yield _exponent(f"{name}: seconds against replicates", [n - 2000 for n in counts], [t - fewest for t in took])
 
 
 def memory(device: str) -> Iterator[Row]:
-    """Peak memory of a process that measures 10^4 to 10^7 replicates, relative to the first."""
-    program = "import sys; from benchmarks import whole; print(whole.peak(int(sys.argv[1])))"
-    peaks = []
+    """Peak memory of a process that measures 10^4 to 10^7 replicates, and what of it the run added."""
+    program = "import sys; from benchmarks import whole; print(*whole.peak(int(sys.argv[1])))"
     for n in (10**4, 10**5, 10**6, 10**7):
         made = subprocess.run([sys.executable, "-c", program, str(n)], capture_output=True, text=True, check=True)
-        peaks.append(int(made.stdout))
-        yield {"section": "memory", "name": f"{n:.0e} replicates", "unit": "of 1e4's", "value": peaks[-1] / peaks[0]}
+        for what, value in zip(("peak", "peak beyond what was there before"), made.stdout.split(), strict=True):
+            yield {"section": "memory", "name": f"{n:.0e} replicates, {what}", "unit": "MB", "value": float(value)}
 
 
-def peak(n: int) -> int:
-    """Peak memory of this process, after a run of n replicates."""
-    _of_size(ESTIMATORS["reparam"], Quadratic(8).float(), n)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+def peak(n: int) -> tuple[float, float]:
+    """Peak memory of this process after a run of n replicates, and how much the run added, in MB (Linux)."""
+    engine.keep_memory()
+    problem = Quadratic(8).float()
+    _of_size(ESTIMATORS["reparam"], problem, 100)  # what is loaded at the first run
+    before = _status("VmRSS")
+    _of_size(ESTIMATORS["reparam"], problem, n)
+    return _status("VmHWM"), _status("VmHWM") - before
+
+
+def _status(name: str) -> float:
+    """A line of what Linux tells of this process's memory, in MB."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(float(line.split()[1]) for line in lines if line.startswith(name)) / 1024
 
 
 def sweeps(device: str) -> Iterator[Row]:
@@ -106,7 +114,7 @@ def sweeps(device: str) -> Iterator[Row]:
         }
         yield _seconds("default sweep", usual[0])
         took = {n: _swept([*heavy, f"workers={n}"], f"{folder}/{n}") for n in (1, 2)}
-        gain = (took[1][0] - took[1][1]) / (took[2][0] - took[2][1])
+        gain = (took[1][0] - first[0]) / (took[2][0] - first[0])  # without start-up and report
         yield {"section": "sweeps", "name": "two processes: times as fast", "unit": "", "value": gain}
         frames = [pd.read_parquet(f"{folder}/{n}/results.parquet") for n in (1, 2)]
         one, two = (frame.loc[:, ~frame.columns.str.startswith(TIMES)] for frame in frames)

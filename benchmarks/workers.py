@@ -10,16 +10,16 @@ from contextlib import suppress
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 
+import torch
+
 WAITING, RUNNING, DONE = range(3)
 PR_SET_PDEATHSIG = 1
 POLL_SECONDS = 0.1
 
 
 def available() -> int:
-    """How many processes can work at once here: processors that this one may use; 1 where there is no fork."""
-    if "fork" not in multiprocessing.get_all_start_methods():
-        return 1
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    """How many processes can work at once here: the processors that this one may use; 1 where fork is not safe."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else 1
 
 
 class Quiet:
@@ -40,6 +40,11 @@ class Quiet:
         self._send(signal.SIGCONT)
         self.owner.value = 0
         self.lock.release()
+
+    def join(self, place: int) -> None:
+        """Let this process be one that stands still for others; not while another is in this context."""
+        with self.lock:
+            self.pids[place] = os.getpid()
 
     def forget(self, place: int) -> None:
         """Let the others go on without a worker that has ended, in this context or not."""
@@ -68,10 +73,10 @@ class Queue:
         while True:
             with self.following.get_lock():
                 i = self.following.value
+                if i >= self.count:
+                    return
                 self.following.value += 1
-            if i >= self.count:
-                return
-            self.states[i] = RUNNING
+                self.states[i] = RUNNING
             yield i
             self.states[i] = DONE
 
@@ -92,39 +97,45 @@ def run(work: Callable[[int, Quiet], None], count: int, workers: int, finished: 
     """
     quiet, queue, parent = Quiet(workers), Queue(count), os.getpid()
 
-    def loop() -> None:
+    def loop(place: int) -> None:
         _belong_to(parent)
+        quiet.join(place)
         for i in queue:
             work(i, quiet)
 
-    def started(place: int) -> BaseProcess:
-        process = multiprocessing.get_context("fork").Process(target=loop, daemon=True)
-        process.start()
-        quiet.pids[place] = process.pid or 0
-        return process
+    def start(place: int) -> None:
+        processes[place] = multiprocessing.get_context("fork").Process(target=loop, args=(place,), daemon=True)
+        processes[place].start()
 
     processes: dict[int, BaseProcess] = {}
     done = 0
     try:
-        processes |= {place: started(place) for place in range(workers)}
+        for place in range(workers):
+            start(place)
         while processes:
             wait([process.sentinel for process in processes.values()], timeout=POLL_SECONDS)
             for place in [place for place, process in processes.items() if not process.is_alive()]:
                 ended = processes.pop(place)
                 quiet.forget(place)
                 if ended.exitcode and queue.any_left():
-                    processes[place] = started(place)
+                    start(place)
             before, done = done, len(queue.those(DONE))
             finished(done - before)
         return queue.those(RUNNING)
     finally:
-        for process in processes.values():
+        begun = [process for process in processes.values() if process.pid]
+        for process in begun:
             process.kill()
+        for process in begun:
             process.join()
 
 
 def _belong_to(parent: int) -> None:
-    """Leave interruptions to the parent, and end when it ends, however that is."""
+    """Leave interruptions to the parent, and end when it ends, however that is.
+
+    One thread: those of the parent's operations are not there after a fork, and what waits for them waits for ever.
+    """
+    torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     if sys.platform == "linux":

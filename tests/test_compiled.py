@@ -1,5 +1,6 @@
 """Compiled estimators against themselves: the same draws, the same estimates; what cannot be compiled runs as it is."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -60,8 +61,19 @@ def test_draws_that_compile_to_others_are_refused():
         return torch.randn_like(params) + state
 
     compiled, (first, _, plain) = both(stamps, Quadratic(2))
-    assert compiled.refusals == ["what it draws is compiled to other draws"]
+    assert compiled.refusals == ["compiled, the same seed gives other numbers"]
     assert first.equal(plain)
+
+
+def test_a_small_coordinate_counts_as_much_as_a_large_one():
+    """Draws by other means than torch's are constants of the graph; here those of coordinates 1e4 times smaller."""
+    generator = np.random.default_rng(0)
+
+    def half_hidden(problem, params, num_samples=1):
+        small = torch.as_tensor(generator.standard_normal((len(params), 2)))
+        return torch.cat([1e4 * torch.randn(len(params), 2), small], 1) + 0 * params
+
+    assert both(half_hidden, Quadratic(2))[0].refusals == ["compiled, the same seed gives other numbers"]
 
 
 def test_one_graph_a_shape():

@@ -46,6 +46,14 @@ def test_moments_about_a_centre_are_those_of_two_passes():
         torch.testing.assert_close(mine, other, rtol=1e-10, atol=0)
 
 
+def test_a_centre_far_from_the_mean_costs_no_digits():
+    """1e5 standard deviations off, sums about the centre would have no digit of the fourth moment left."""
+    x = torch.randn(1000, 2)
+    found = Replicates.of(x + 1e5, [slice(0, 2)], torch.zeros(2)).gradient
+    for mine, other in zip(found.sums, Moments.of(x + 1e5, order=4).sums, strict=True):
+        torch.testing.assert_close(mine, other, rtol=1e-9, atol=1e-9)
+
+
 def test_the_largest_are_kept_whatever_the_chunks():
     x = torch.rand(5000, 1)
     parts = [Replicates.of(part, [slice(0, 1)], torch.zeros(1)) for part in x.split(1700)]

@@ -170,3 +170,11 @@ def test_a_narrow_gaussian_keeps_its_digits_in_float32():
     exact = q.log_prob(z.double())
     single = DiagonalNormal(torch.ones(1, 64).float(), torch.full((1, 64), -7.0).float(), 1)
     torch.testing.assert_close(single.log_prob(z).double(), exact, rtol=1e-5, atol=1e-3)
+
+
+def test_a_diagonal_normal_expands_and_is_differentiated_row_by_row():
+    q = DiagonalNormal(torch.zeros(3, 4), torch.zeros(3, 4), 1)
+    assert q.expand((5, 3)).sample().shape == (5, 3, 4)
+    z = torch.randn(3, 4)
+    per_row = torch.func.vmap(torch.func.grad(lambda z: DiagonalNormal(torch.zeros(4), torch.zeros(4), 1).log_prob(z)))
+    torch.testing.assert_close(per_row(z), -z)

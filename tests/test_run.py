@@ -338,11 +338,27 @@ def test_the_same_seed_gives_the_same_numbers_however_they_are_measured(run, fol
         pd.testing.assert_frame_equal(frame.drop(columns=unlike), frames[0].drop(columns=unlike))
 
 
+def test_a_problem_that_draws_is_the_same_for_all_estimators_seeds_and_processes(run, folder):
+    mine = MINE.replace(
+        "super().__init__()\n\n    def at", "super().__init__()\n        self.b = torch.randn(())\n\n    def at"
+    )
+    mine = mine.replace("- 0.5).square() + (p", "- self.b).square() + (p").replace(
+        "z.sum(-1) - 0.5", "z.sum(-1) - self.b"
+    )
+    (folder / "mine.py").write_text(mine)
+    arguments = ["-m", "estimator=score,score_mean,ar", "problem=quadratic", "problem._target_=mine.Coins", "seed=0,1"]
+    status, _, err = run([*arguments, *SMALL[1:], "num_samples=2", "workers=2", "out=o"])
+    assert status == 0, err
+    assert len(set(load(folder / "o")["gradient_norm"])) == 1
+
+
 def test_sizes_may_be_split_into_jobs_but_no_cell_twice(run, folder):
     status, _, err = run(["-m", "estimator=reparam", *SMALL, "latent_dim=2,3", "out=o"])
     assert status == 0, err
     assert set(load(folder / "o")["latent_dim"]) == {2, 3}
-    status, _, err = run(["-m", "estimator=reparam", *SMALL, "latent_dim=[2,3],3", "out=o"])
+    status, out, err = run(["-m", "estimator=reparam", *SMALL, "latent_dim=[2,3],3", "out=o"])
+    assert (status, out.splitlines()[0]) == (0, f"2 cells, 2 measured before; results in {folder / 'o'}"), err
+    status, _, err = run(["-m", "estimator=reparam", *SMALL, "latent_dim=2,3", "exact=true,false", "out=o"])
     assert status == 2
     assert "two jobs would fill the same cells of reparam on quadratic" in err
 

@@ -2,13 +2,15 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
 
 from benchmarks import workers
 
-pytestmark = pytest.mark.skipif(workers.available() < 1 or not hasattr(os, "fork"), reason="needs fork")
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs a fork that is safe")
 
 
 def test_every_number_is_worked_on_once(tmp_path):
@@ -71,3 +73,22 @@ def test_an_interruption_ends_the_workers(tmp_path):
     for path in tmp_path.iterdir():
         with pytest.raises(ProcessLookupError):
             os.kill(int(path.name), 0)
+
+
+THREADED = """
+import torch
+from benchmarks import workers
+
+def work(i, quiet):
+    torch.ones(10**6).exp().sum()
+
+torch.set_num_threads(2)
+work(0, None)
+print(workers.run(work, 4, 2, lambda _: None))
+"""
+
+
+def test_threads_of_the_parent_are_not_waited_for():
+    """torch's threads are not there after a fork: a worker that used them would wait for ever."""
+    made = subprocess.run([sys.executable, "-c", THREADED], capture_output=True, text=True, timeout=60)
+    assert (made.returncode, made.stdout, made.stderr) == (0, "[]\n", "")
