@@ -55,6 +55,7 @@ def run(asked: list[Cell], bar: tqdm, stop: threading.Event, processes: int = 1)
         else:
             todo.append(cell)
     if processes > 1 and len(todo) > 1:
+        todo.sort(key=lambda cell: -cell.latent_dim * cell.num_samples)  # so that none is left with the longest
         lost = workers.run(lambda i, quiet: todo[i].measure(quiet), len(todo), min(processes, len(todo)), bar.update)
         for i in (i for i in lost if not todo[i].finished()):
             rows = unmeasured(todo[i].job, todo[i].latent_dim, todo[i].num_samples, "failed", LOST)

@@ -99,7 +99,7 @@ def sweeps(device: str) -> Iterator[Row]:
     """Start-up, what a sweep takes beside its measuring, the gain of a second process and whether numbers differ."""
     trivial = ["problem=bernoulli", "precision=0.5", "min_replicates=64", "max_replicates=64", "time_budget=1"]
     heavy = ["-m", "estimator=score,reparam", "problem=quadratic", "latent_dim=[32,64]", "num_samples=[16,64]"]
-    heavy += ["precision=0.002", "max_replicates=2000000", "time_budget=300"]
+    heavy += ["precision=0.001", "max_replicates=10000000", "time_budget=300"]
     with tempfile.TemporaryDirectory() as folder:
         first = _swept([*trivial, "latent_dim=2", "num_samples=1"], f"{folder}/first")
         yield _seconds("start to first measured cell", first[1])
