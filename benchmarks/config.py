@@ -4,14 +4,12 @@ import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import cache, cached_property, partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from hydra import compose
 from hydra.core.config_store import ConfigStore
-from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException
 from hydra.utils import get_object, instantiate, to_absolute_path
 from omegaconf import DictConfig, OmegaConf
@@ -33,6 +31,7 @@ from benchmarks import (
     workers,
 )
 from benchmarks.engine import Estimator
+from benchmarks.naming import label
 from benchmarks.options import check_options
 from estimators.core import Problem, Unsupported
 
@@ -170,8 +169,8 @@ def read(cfg: DictConfig) -> Job:
     _check_bounds(config)
     job = Job(
         config=config,
-        estimator_name=_label("estimator", cfg),
-        problem_name=_label("problem", cfg),
+        estimator_name=label("estimator", cfg),
+        problem_name=label("problem", cfg),
         latent_dims=_sizes("latent_dim", config.pop("latent_dim")),
         num_samples=_sizes("num_samples", config.pop("num_samples")),
         out=Path(to_absolute_path(config["out"])),
@@ -233,39 +232,3 @@ def _sizes(name: str, value: Any) -> list[int]:
     if not values or not all(isinstance(v, int) and not isinstance(v, bool) and v >= 1 for v in values):
         raise BadInput(f"{name}={value}: it must be an integer >= 1, or a list of them as in {name}=[1,4]")
     return list(dict.fromkeys(values))
-
-
-def _label(group: str, cfg: DictConfig) -> str:
-    """Name of the chosen option, with what differs from its YAML: `score`, `linear_vae(kl=mc)`, `fn`."""
-    before, after = _flat(_as_shipped(group)), _flat(cfg[group])
-    changed = {name: value for name, value in after.items() if name not in before or before[name] != value}
-    target = changed.pop("_target_", None)
-    name = str(target).rpartition(".")[2] if target else HydraConfig.get().runtime.choices[group]
-    options = {
-        option.removesuffix("._target_"): str(value).rpartition(".")[2] if option.endswith("_target_") else value
-        for option, value in changed.items()
-        if not option.endswith("_partial_")
-    }
-    return name + (f"({', '.join(f'{option}={value}' for option, value in options.items())})" if options else "")
-
-
-def _as_shipped(group: str) -> DictConfig:
-    """The chosen estimator or problem as its YAML has it, without the overrides of this run."""
-    hydra = HydraConfig.get()
-    paths = [text for text in hydra.overrides.hydra if text.startswith("hydra.searchpath")]
-    return _composed(f"{group}={hydra.runtime.choices[group]}", *paths)[group]
-
-
-@cache
-def _composed(*overrides: str) -> DictConfig:
-    """Kept, for a sweep asks for few, and each takes a tenth of a second."""
-    return compose("config", list(overrides))
-
-
-def _flat(cfg: Any, prefix: str = "") -> dict[str, Any]:
-    """Nested configuration as dotted names."""
-    flat: dict[str, Any] = {}
-    for name in cfg:
-        value = cfg[name]
-        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, DictConfig) else {f"{prefix}{name}": value}
-    return flat

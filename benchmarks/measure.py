@@ -104,10 +104,8 @@ def measure(
         estimator, tuning = tune(estimator, problem, where, num_samples, cell_stream)
         settings = problem, where, num_samples, rows, cell_stream
         eager = Chunks(estimator, *settings)
-        compiled = Compiled(estimator) if compile else None
+        compiled = _compiled(eager) if compile else None
         chunks = Chunks(compiled, *settings) if compiled else eager
-        for size in (rows, 1) if compiled else ():  # before any clock runs
-            chunks.estimator(problem, leaf(where, size), num_samples=num_samples)
         known, run = replicate(chunks, eager, target, exact, progress)
         with quiet:
             cost = cost_of(chunks, eager)
@@ -126,6 +124,14 @@ def measure(
         | {"status": "budget" if reasons[name] else "ok", "reason": reasons[name] or note}
         for i, name in enumerate(known.groups)
     ]
+
+
+def _compiled(chunks: Chunks) -> Compiled:
+    """The estimator of some chunks, compiled for them and for one estimate alone before any clock runs."""
+    compiled = Compiled(chunks.estimator)
+    for rows in (chunks.rows, 1):
+        compiled(chunks.problem, leaf(chunks.point, rows), num_samples=chunks.num_samples)
+    return compiled
 
 
 def replicate(chunks: Chunks, eager: Chunks, target: Target, exact: bool, progress: bool = False) -> tuple[Known, Run]:
