@@ -120,8 +120,9 @@ def execute(arguments: list[str], stop: threading.Event) -> int:
     print(f"{len(every)} cell{'s' * (len(every) != 1)}, {done} measured before; results in {out}")
 
     def launched(cfg: DictConfig) -> None:
-        with tqdm(total=len(every), unit="cell", disable=None) as bar:
-            sweep.run(cells[text_of(cfg)], bar, stop)
+        own = cells[text_of(cfg)]
+        with tqdm(total=len(own), initial=sum(cell.finished() for cell in own), unit="cell", disable=None) as bar:
+            sweep.run(own, bar, stop)
 
     status = 0
     try:

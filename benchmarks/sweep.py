@@ -34,7 +34,10 @@ class Cell:
 
     def measure(self, quiet: AbstractContextManager[object] = UNSHARED, progress: bool = False) -> None:
         """Measure it into its file; where it fails, into a row with the reason."""
-        rows = run_cell(self.job, self.latent_dim, self.num_samples, quiet, progress)
+        self.save(run_cell(self.job, self.latent_dim, self.num_samples, quiet, progress))
+
+    def save(self, rows: list[Row]) -> None:
+        """Write its rows into its file."""
         store.save(self.job.out, self.key, [row | {"key": self.key} for row in rows])
 
 
@@ -57,9 +60,8 @@ def run(asked: list[Cell], bar: tqdm, stop: threading.Event, processes: int = 1)
     if processes > 1 and len(todo) > 1:
         todo.sort(key=lambda cell: -cell.latent_dim * cell.num_samples)  # so that none is left with the longest
         lost = workers.run(lambda i, quiet: todo[i].measure(quiet), len(todo), min(processes, len(todo)), bar.update)
-        for i in (i for i in lost if not todo[i].finished()):
-            rows = unmeasured(todo[i].job, todo[i].latent_dim, todo[i].num_samples, "failed", LOST)
-            store.save(todo[i].job.out, todo[i].key, [row | {"key": todo[i].key} for row in rows])
+        for cell in (todo[i] for i in lost if not todo[i].finished()):
+            cell.save(unmeasured(cell.job, cell.latent_dim, cell.num_samples, "failed", LOST))
         return
     for cell in todo:
         if stop.is_set():

@@ -60,7 +60,7 @@ def median(values: Array) -> Row:
 
 
 def jobs(device: str) -> Iterator[Row]:
-    """Each job's estimators, as they are and compiled, against drawing as many normals; and other libraries' ways."""
+    """Each job's estimators, as they are and compiled, against drawing as many normals."""
     for D, S in JOBS:
         problem = Quadratic(D).to(device, torch.float32)
         rows = chunk_rows(problem, problem.at("init"), S)
