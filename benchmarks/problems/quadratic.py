@@ -74,8 +74,8 @@ class Quadratic(Problem):
 
     def f(self, z: Tensor, q: Distribution | None, params: Tensor) -> Tensor:
         half = 0.5 * self.A
-        slope = z @ half if self.A.ndim == 2 else half * z
-        return ((slope + self.b) * z).sum(-1) + self.c
+        slope = z @ half + self.b if self.A.ndim == 2 else torch.addcmul(self.b, half, z)
+        return (slope * z).sum(-1) + self.c
 
     def factors(self, z: Tensor, q: Distribution | None, params: Tensor) -> Tensor:
         if self.A.ndim == 2:
