@@ -15,9 +15,10 @@ from estimators.core import Problem
 
 Graph = Callable[[Tensor], Tensor]
 
+ONE_PASS = {"fallback_random": True, "freezing": True, "realize_reads_threshold": 16}
 OPTIONS: dict[str, dict[str, Any]] = {
-    "cpu": {"fallback_random": True, "freezing": True, "cpp.enable_floating_point_contract_flag": "fast"},
-    "cuda": {"fallback_random": True, "freezing": True, "coordinate_descent_tuning": True},
+    "cpu": {**ONE_PASS, "cpp.enable_floating_point_contract_flag": "fast"},
+    "cuda": {**ONE_PASS, "coordinate_descent_tuning": True},
 }
 SEEDS = (0, 1)
 TOLERANCE = 1e-3

@@ -114,7 +114,7 @@ def grad(y: Tensor, params: Tensor, weight: Tensor | None = None, create_graph: 
         (R, P); zero where y does not depend on params.
     """
     if not y.requires_grad:
-        return params.new_zeros(()).expand_as(params)
+        return params.new_zeros(params.shape)
     y, weight = torch.broadcast_tensors(y, y.new_ones(()) if weight is None else weight)
     (g,) = torch.autograd.grad(
         y,
