@@ -11,6 +11,7 @@ from benchmarks.problems.corners import alternating, bits, one_hots
 from benchmarks.problems.elbo import ELBO, KL
 from benchmarks.problems.parts import (
     STEPS,
+    affine,
     check_at_least,
     check_bounds,
     climbed,
@@ -78,13 +79,13 @@ class DiscreteVAE(ELBO):
 
     def q(self, params: Tensor) -> Distribution:
         w = unflatten(params, self.shapes)
-        logits = torch.einsum("bx,rnx->rbn", self.x, w["encoder_weight"]) + w["encoder_bias"][:, None]
+        logits = affine(self.x, w["encoder_weight"], w["encoder_bias"])
         return bits(logits, 2) if self.categories == 2 else one_hots(logits.unflatten(-1, self.latent), 2)
 
     def log_likelihood(self, z: Tensor, params: Tensor) -> Tensor:
         w = unflatten(params, self.shapes)
         z = z.flatten(-len(self.latent))
-        pixels = torch.einsum("...rbn,rxn->...rbx", z, w["decoder_weight"]) + w["decoder_bias"][:, None]
+        pixels = affine(z, w["decoder_weight"], w["decoder_bias"])
         return torch.einsum("...bx,bx->...b", pixels, self.x) - nn.functional.softplus(pixels).sum(-1)
 
     def log_ratio(self, z: Tensor, q: Distribution) -> Tensor:

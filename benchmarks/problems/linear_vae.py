@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from benchmarks.problems.elbo import KL, GaussianELBO
 from benchmarks.problems.parts import (
     STEPS,
+    affine,
     check_bounds,
     digits,
     fan_in_normal,
@@ -78,12 +79,12 @@ class LinearVAE(GaussianELBO):
 
     def encode(self, params: Tensor) -> tuple[Tensor, Tensor]:
         w = unflatten(params, self.shapes)
-        mean = torch.einsum("bx,rdx->rbd", self.x, w["encoder_weight"]) + w["encoder_bias"][:, None]
+        mean = affine(self.x, w["encoder_weight"], w["encoder_bias"])
         return mean, w["log_scale"][:, None]
 
     def log_likelihood(self, z: Tensor, params: Tensor) -> Tensor:
         w = unflatten(params, self.shapes)
-        mean = torch.einsum("...rbd,rxd->...rbx", z, w["decoder_weight"]) + w["decoder_bias"][:, None]
+        mean = affine(z, w["decoder_weight"], w["decoder_bias"])
         constant = 0.5 * self.x.shape[1] * math.log(2 * math.pi * self.noise_variance)
         return -(self.x - mean).square().sum(-1) / (2 * self.noise_variance) - constant
 

@@ -73,6 +73,17 @@ def unflatten(params: Tensor, shapes: Shapes) -> dict[str, Tensor]:
     }
 
 
+def affine(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """One layer, its weights by row: x (..., R, B, I) or (B, I), weight (R, O, I), bias (R, O) -> (..., R, B, O).
+
+    x may be one row for all.
+    """
+    rows = x[None] if x.ndim == 2 else x.movedim(-3, 0)
+    rows = rows.expand(len(weight), *rows.shape[1:])
+    y = torch.baddbmm(bias[:, None], rows.flatten(1, -2), weight.mT)
+    return y.view(*rows.shape[:-1], -1).movedim(0, -3)
+
+
 def fan_in_normal(shapes: Shapes) -> dict[str, Tensor]:
     """Initial weights, always the same ones: matrices (O, I) Gaussian with variance 1/I, all else zero; float64."""
     generator = torch.Generator().manual_seed(0)

@@ -4,7 +4,6 @@ import copy
 import math
 from typing import Literal, get_args
 
-import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
@@ -12,6 +11,7 @@ from benchmarks.cache import cached
 from benchmarks.problems.elbo import KL, GaussianELBO
 from benchmarks.problems.gaussian import EXACT_BELOW
 from benchmarks.problems.parts import (
+    affine,
     check_bounds,
     check_choice,
     climbed,
@@ -86,16 +86,16 @@ class VAE(GaussianELBO):
 
     def encode(self, params: Tensor) -> tuple[Tensor, Tensor]:
         w = unflatten(params, self.shapes)
-        hidden = torch.tanh(_linear(self.x, w["hidden_weight"], w["hidden_bias"]))
+        hidden = affine(self.x, w["hidden_weight"], w["hidden_bias"]).tanh()
         return (
-            _linear(hidden, w["mean_weight"], w["mean_bias"]),
-            _linear(hidden, w["log_scale_weight"], w["log_scale_bias"]),
+            affine(hidden, w["mean_weight"], w["mean_bias"]),
+            affine(hidden, w["log_scale_weight"], w["log_scale_bias"]),
         )
 
     def log_likelihood(self, z: Tensor, params: Tensor) -> Tensor:
         w = unflatten(params, self.shapes)
-        hidden = torch.tanh(_linear(z, w["decoder_hidden_weight"], w["decoder_hidden_bias"]))
-        pixels = _linear(hidden, w["pixel_weight"], w["pixel_bias"])
+        hidden = affine(z, w["decoder_hidden_weight"], w["decoder_hidden_bias"]).tanh()
+        pixels = affine(hidden, w["pixel_weight"], w["pixel_bias"])
         if self.likelihood == "bernoulli":
             return (self.x * pixels - softplus(pixels, threshold=EXACT_BELOW)).sum(-1)
         constant = 0.5 * self.x.shape[1] * math.log(2 * math.pi * self.noise_variance)
@@ -114,9 +114,3 @@ class VAE(GaussianELBO):
         """A pathwise gradient, (1, P)."""
         q = self.q(params)
         return grad(self.f(q.rsample((DRAWS_A_STEP,)), q, params) + self.known(params), params)
-
-
-def _linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """One layer, its weights by row: x (..., R, B, I) or (B, I), weight (R, O, I), bias (R, O)."""
-    equation = "bi,roi->rbo" if x.ndim == 2 else "...rbi,roi->...rbo"
-    return torch.einsum(equation, x, weight) + bias[:, None]
