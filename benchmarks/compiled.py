@@ -6,9 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-import torch._inductor
 from torch import Tensor
-from torch.fx.experimental.proxy_tensor import make_fx
 
 from benchmarks.engine import Estimator, seed_generator
 from estimators.core import Problem
@@ -89,13 +87,16 @@ def _agree(graph: Graph, estimate: Graph, params: Tensor, seed: int) -> bool:
 
 def fused(estimate: Graph, params: Tensor) -> Graph:
     """A function of params, autograd and all, as one compiled graph."""
+    from torch import _inductor  # a second to import, for those who compile only
+    from torch.fx.experimental.proxy_tensor import make_fx
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch warns of its own code
         traced = make_fx(estimate)(params.detach())
         traced.graph.eliminate_dead_code()
         traced.recompile()
         with torch.no_grad():
-            graph = torch._inductor.compile(traced, [params], options=OPTIONS[params.device.type])
+            graph = _inductor.compile(traced, [params], options=OPTIONS[params.device.type])
 
     def call(params: Tensor) -> Tensor:
         with torch.no_grad():

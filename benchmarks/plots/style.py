@@ -16,6 +16,7 @@ from matplotlib import rc_params_from_file
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
@@ -197,10 +198,16 @@ def legend_below(ax: Axes, handles: list[Any] | None = None, title: str | None =
 
 
 def save(figure: Figure, path: Path) -> bytes:
-    """Write a figure as path.png and path.svg, and return the SVG: the same bytes for the same figure."""
+    """Write a figure as path.png and path.svg, and return the SVG: the same bytes for the same figure.
+
+    By its canvases: `savefig` draws twice, the first time for a layout, and the layout is there.
+    """
+    png, svg, dpi = io.BytesIO(), io.BytesIO(), figure.dpi
     with applied():
-        for suffix in ("png", "svg"):
-            buffer = io.BytesIO()
-            figure.savefig(buffer, format=suffix, metadata={"Date": None} if suffix == "svg" else None)
-            store.write_atomically(path.with_name(f"{path.name}.{suffix}"), buffer.getvalue())
-    return buffer.getvalue()
+        figure.dpi = matplotlib.rcParams["savefig.dpi"]
+        FigureCanvasAgg(figure).print_png(png)
+        figure.dpi = dpi
+        FigureCanvasSVG(figure).print_svg(svg, metadata={"Date": None})
+    for suffix, buffer in (("png", png), ("svg", svg)):
+        store.write_atomically(path.with_name(f"{path.name}.{suffix}"), buffer.getvalue())
+    return svg.getvalue()
