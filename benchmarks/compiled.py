@@ -60,6 +60,7 @@ class Compiled:
         with torch.random.fork_rng(devices=devices):
             try:
                 graph = fused(estimate, params)
+                graph = captured(graph, params) if devices else graph
                 agrees = all(_agree(graph, estimate, params, seed) for seed in SEEDS)
             except Exception as error:  # whatever torch's tracer and compiler cannot do
                 looks = "_local_scalar_dense" in str(error)
@@ -85,24 +86,25 @@ def _agree(graph: Graph, estimate: Graph, params: Tensor, seed: int) -> bool:
     return bool(near.double().mean() >= 1 - TURNED)
 
 
-def fused(estimate: Graph, params: Tensor) -> Graph:
-    """A function of params, autograd and all, as one compiled graph."""
+def fused(f: Callable[..., Any], *given: Tensor) -> Callable[..., Any]:
+    """A function of tensors like those given, autograd and all, as one compiled graph."""
     from torch import _inductor  # a second to import, for those who compile only
     from torch.fx.experimental.proxy_tensor import make_fx
 
+    given = tuple(x.detach() for x in given)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch warns of its own code
-        traced = make_fx(estimate)(params.detach())
+        traced = make_fx(f)(*given)
         traced.graph.eliminate_dead_code()
         traced.recompile()
         with torch.no_grad():
-            graph = _inductor.compile(traced, [params], options=OPTIONS[params.device.type])
+            graph = _inductor.compile(traced, list(given), options=OPTIONS[given[0].device.type])
 
-    def call(params: Tensor) -> Tensor:
+    def call(*given: Tensor) -> Any:
         with torch.no_grad():
-            return graph(params)
+            return graph(*given)
 
-    return captured(call, params) if params.device.type == "cuda" else call
+    return call
 
 
 def captured(call: Graph, params: Tensor) -> Graph:

@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from benchmarks import rivals
-from benchmarks.compiled import Compiled
+from benchmarks.compiled import Compiled, fused
 from benchmarks.engine import Estimator, chunk_rows, leaf
 from benchmarks.intervals import LEVEL, Array
 from estimators.core import Problem
@@ -141,22 +141,26 @@ def networks(device: str) -> Iterator[Row]:
         problem = VAE(D, **options).to(device, torch.float32)
         point = problem.init.to(device, torch.float32)
         rows = chunk_rows(problem, point, S)
-        params = leaf(point, rows)
-        z = problem.q(params).rsample((S,)).detach().requires_grad_()
+        given = problem.q(leaf(point, rows)).sample((S,)), leaf(point, rows).detach()
+        decoder = partial(_there_and_back, problem.log_likelihood)
         a, b = torch.randn(2, n, n, device=device)
         calls: dict[str, Call] = {
             "product": partial(torch.matmul, a, b),
-            "decoder": partial(_there_and_back, problem.log_likelihood, z, params),
+            "eager": partial(decoder, *given),
+            "compiled": partial(fused(decoder, *given), *given),
         }
         seconds = interleaved(calls, device)
         pixels = problem.x.shape[1]
         operations = 3 * 2 * S * rows * options["batch_size"] * options["hidden"] * (D + pixels)
-        share = operations / seconds["decoder"] / (2 * n**3 / seconds["product"])
-        name = f"decoder, {options['hidden']} hidden units, {options['batch_size']} images"
-        yield {"section": "networks", "name": name, "unit": "of the product's rate", "D": D, "S": S} | median(share)
+        for way in ("eager", "compiled"):
+            share = operations / seconds[way] / (2 * n**3 / seconds["product"])
+            name = f"decoder, {options['hidden']} hidden units, {options['batch_size']} images, {way}"
+            job = {"section": "networks", "name": name, "D": D, "S": S, "chunk_rows": rows}
+            yield job | {"unit": "of the product's rate"} | median(share)
 
 
-def _there_and_back(log_likelihood: Callable[..., Tensor], z: Tensor, params: Tensor) -> object:
+def _there_and_back(log_likelihood: Callable[..., Tensor], z: Tensor, params: Tensor) -> tuple[Tensor, ...]:
+    z, params = z.detach().requires_grad_(), params.detach().requires_grad_()
     return torch.autograd.grad(log_likelihood(z, params).sum(), (z, params))
 
 
