@@ -13,10 +13,10 @@ from estimators.core import Problem
 
 Graph = Callable[[Tensor], Tensor]
 
-ONE_PASS = {"fallback_random": True, "freezing": True, "realize_reads_threshold": 16}
+SHARED = {"fallback_random": True, "freezing": True, "realize_reads_threshold": 16}  # rather read twice than write
 OPTIONS: dict[str, dict[str, Any]] = {
-    "cpu": {**ONE_PASS, "cpp.enable_floating_point_contract_flag": "fast"},
-    "cuda": {**ONE_PASS, "coordinate_descent_tuning": True},
+    "cpu": {**SHARED, "cpp.enable_floating_point_contract_flag": "fast"},
+    "cuda": {**SHARED, "coordinate_descent_tuning": True},
 }
 SEEDS = (0, 1)
 TOLERANCE = 1e-3
@@ -91,18 +91,18 @@ def fused(f: Callable[..., Any], *given: Tensor) -> Callable[..., Any]:
     from torch import _inductor  # a second to import, for those who compile only
     from torch.fx.experimental.proxy_tensor import make_fx
 
-    given = tuple(x.detach() for x in given)
+    examples: list[Any] = [x.detach() for x in given]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch warns of its own code
-        traced = make_fx(f)(*given)
+        traced = make_fx(f)(*examples)
         traced.graph.eliminate_dead_code()
         traced.recompile()
         with torch.no_grad():
-            graph = _inductor.compile(traced, list(given), options=OPTIONS[given[0].device.type])
+            graph = _inductor.compile(traced, examples, options=OPTIONS[examples[0].device.type])
 
-    def call(*given: Tensor) -> Any:
+    def call(*tensors: Tensor) -> Any:
         with torch.no_grad():
-            return graph(*given)
+            return graph(*tensors)
 
     return call
 

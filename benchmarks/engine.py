@@ -18,7 +18,7 @@ Estimator = Callable[..., Tensor]
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 CHUNK_ELEMENTS = {"cpu": 2**20, "cuda": 2**28}
-CHUNK_ROWS = {"cpu": (1, 4096), "cuda": (64, 2**20)}
+CHUNK_ROWS = {"cpu": (1, 4096), "cuda": (64, 2**18)}
 
 
 def stream(*parts: object) -> int:

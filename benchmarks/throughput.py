@@ -129,7 +129,7 @@ class _Traffic(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
         if not func.is_view and "detach" not in func.name():
-            operands = [x for x in tree_leaves((args, kwargs, result)) if isinstance(x, Tensor)]
+            operands = [x for x in tree_leaves((args, result)) if isinstance(x, Tensor)]
             self.bytes += sum(x.untyped_storage().nbytes() if 0 in x.stride() else x.nbytes for x in operands)
         return result
 

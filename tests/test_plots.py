@@ -180,8 +180,10 @@ def test_the_caller_keeps_their_own_settings(tmp_path):
     made = plots.figures(FRAMES["single"]())
     name, _, figure = next(made)
     assert dict(matplotlib.rcParams) == before
+    dpi, kind = figure.dpi, type(figure.canvas)
     plots.save(figure, tmp_path / name)
     assert dict(matplotlib.rcParams) == before
+    assert (figure.dpi, type(figure.canvas)) == (dpi, kind)
 
 
 # Looks

@@ -149,7 +149,10 @@ def test_bad_input_is_refused_with_what_is_allowed(make, said):
     [((3, 4), (3, 4), (5, 3, 4), 1), ((3, 2, 4), (3, 1, 4), (5, 3, 2, 4), 2), ((3, 6, 4), (3, 6, 4), (5, 3, 1, 4), 1)],
 )
 def test_the_diagonal_normal_is_torchs(loc, scale, z, event_dims):
-    """Density, and its first and second derivatives with respect to all that it takes, also where shapes broadcast."""
+    """Density, and its first and second derivatives with respect to all that it takes, also where shapes broadcast.
+
+    Twice without a graph of the gradient: what that takes in place may be seen the second time.
+    """
     given = [torch.randn(shape, requires_grad=True) for shape in (loc, scale, z)]
     plain = Independent(Normal(given[0], given[1].exp()), event_dims)
     found = [q.log_prob(given[2]) for q in (DiagonalNormal(given[0], given[1], event_dims), plain)]
@@ -159,8 +162,22 @@ def test_the_diagonal_normal_is_torchs(loc, scale, z, event_dims):
 
 
 def derivatives(y, given, weight):
+    plain = [g for _ in range(2) for g in torch.autograd.grad(y, given, weight, retain_graph=True)]
     first = torch.autograd.grad(y, given, weight, create_graph=True)
-    return [*first, *torch.autograd.grad(sum(x.sin().sum() for x in first), given)]
+    return [*plain, *first, *torch.autograd.grad(sum(x.sin().sum() for x in first), given)]
+
+
+def test_the_diagonal_normal_can_be_differentiated_by_its_own_parameters():
+    """As torch's can: estimators may reach them through q, and weights may be undefined."""
+    given = torch.randn(3, 2, 4), torch.randn(3, 2, 4), torch.randn(5, 3, 2, 4)
+    mine, torchs = DiagonalNormal(*given[:2], 2), Independent(Normal(given[0], given[1].exp()), 2)
+    found = []
+    for q in (mine, torchs):
+        q.base_dist.scale = q.base_dist.scale.requires_grad_()
+        found += torch.autograd.grad(q.log_prob(given[2]).sum(), q.base_dist.scale)
+    torch.testing.assert_close(*found)
+    leaves = [x.requires_grad_() for x in given]
+    assert torch.autograd.gradcheck(lambda loc, log_scale, z: DiagonalNormal(loc, log_scale, 2).log_prob(z), leaves)
 
 
 def test_a_narrow_gaussian_keeps_its_digits_in_float32():
@@ -178,3 +195,5 @@ def test_a_diagonal_normal_expands_and_is_differentiated_row_by_row():
     z = torch.randn(3, 4)
     per_row = torch.func.vmap(torch.func.grad(lambda z: DiagonalNormal(torch.zeros(4), torch.zeros(4), 1).log_prob(z)))
     torch.testing.assert_close(per_row(z), -z)
+    draw = torch.func.vmap(lambda loc: DiagonalNormal(loc, torch.zeros(4), 1).sample(), randomness="different")
+    assert draw(z).shape == z.shape

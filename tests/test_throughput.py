@@ -1,6 +1,7 @@
 """The speed run: what it counts is what it says. Nothing here is about how fast it was."""
 
 import sys
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -8,6 +9,8 @@ import pytest
 import torch
 
 from benchmarks import plots, rivals, speed, throughput, whole
+from benchmarks.compiled import fused
+from benchmarks.engine import leaf
 
 
 @pytest.fixture(autouse=True)
@@ -42,6 +45,28 @@ def test_shares_are_ratios_of_estimates_in_one_round():
     }
     assert rows["mine", "of the floor"] == pytest.approx(1 / 8)
     assert rows["mine", "estimates a second"] == pytest.approx(5 / 4)
+
+
+def test_networks_and_roofline(monkeypatch):
+    """Shares of what is done at all, and the compiled decoder is the decoder."""
+    monkeypatch.setattr(throughput, "NETWORKS", [{"hidden": 8, "batch_size": 2}])
+    shares = list(throughput.networks("cpu"))
+    assert [row["name"].rpartition(", ")[2] for row in shares] == ["eager", "compiled"]
+    assert all(0 < row["low"] <= row["value"] <= row["high"] for row in shares)
+    problem = throughput.VAE(3, **throughput.NETWORKS[0]).float()
+    params = leaf(problem.init.float(), 4)
+    given = problem.q(params).sample((2,)), params.detach()
+    decoder = partial(throughput._there_and_back, problem.log_likelihood)
+    for mine, compiled in zip(decoder(*given), fused(decoder, *given)(*given), strict=True):
+        torch.testing.assert_close(mine, compiled, rtol=1e-4, atol=1e-4)
+    assert {row["bytes"] for row in throughput.roofline("cpu") if row["name"] in ("randn", "copy")} == {4.0, 8.0}
+
+
+def test_traffic_is_what_an_operation_reads_and_writes_once():
+    x, y = torch.ones(2, 100)
+    assert throughput._traffic(lambda: torch.add(x, y)) == 3 * 400
+    assert throughput._traffic(lambda: torch.add(x, y, out=y)) == 3 * 400
+    assert throughput._traffic(lambda: x.view(10, 10)) == 0
 
 
 def test_a_rival_that_disagrees_is_found():

@@ -203,11 +203,13 @@ def save(figure: Figure, path: Path) -> bytes:
     By its canvases: `savefig` draws twice, the first time for a layout, and the layout is there.
     """
     png, svg, dpi = io.BytesIO(), io.BytesIO(), figure.dpi
-    with applied():
-        figure.dpi = matplotlib.rcParams["savefig.dpi"]
-        FigureCanvasAgg(figure).print_png(png)
+    try:
+        with applied():
+            FigureCanvasSVG(figure).print_svg(svg, metadata={"Date": None})
+            figure.dpi = matplotlib.rcParams["savefig.dpi"]
+            FigureCanvasAgg(figure).print_png(png)
+    finally:
         figure.dpi = dpi
-        FigureCanvasSVG(figure).print_svg(svg, metadata={"Date": None})
     for suffix, buffer in (("png", png), ("svg", svg)):
         store.write_atomically(path.with_name(f"{path.name}.{suffix}"), buffer.getvalue())
     return svg.getvalue()

@@ -76,12 +76,12 @@ def unflatten(params: Tensor, shapes: Shapes) -> dict[str, Tensor]:
 def affine(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """One layer, its weights by row: x (..., R, B, I) or (B, I), weight (R, O, I), bias (R, O) -> (..., R, B, O).
 
-    x may be one row for all.
+    x may have one row for all.
     """
-    rows = x[None] if x.ndim == 2 else x.movedim(-3, 0)
-    rows = rows.expand(len(weight), *rows.shape[1:])
-    y = torch.baddbmm(bias[:, None], rows.flatten(1, -2), weight.mT)
-    return y.view(*rows.shape[:-1], -1).movedim(0, -3)
+    by_row = x[None] if x.ndim == 2 else x.movedim(-3, 0)
+    by_row = by_row.expand(len(weight), *by_row.shape[1:])
+    y = torch.baddbmm(bias[:, None], by_row.flatten(1, -2), weight.mT)
+    return y.view(*by_row.shape[:-1], weight.shape[1]).movedim(0, -3)
 
 
 def fan_in_normal(shapes: Shapes) -> dict[str, Tensor]:
@@ -119,7 +119,6 @@ class DiagonalNormal(Independent):
     def __init__(self, loc: Tensor, log_scale: Tensor, event_dims: int) -> None:
         normal = Normal(loc.contiguous(), log_scale.exp(), validate_args=False)
         super().__init__(normal, event_dims, validate_args=False)
-        self.log_scale = log_scale.expand_as(normal.scale)
 
     def expand(self, batch_shape: Sequence[int], _instance: Any = None) -> Independent:
         shape = torch.Size([*batch_shape, *self.event_shape])
@@ -130,22 +129,21 @@ class DiagonalNormal(Independent):
 
     def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         with torch.no_grad():
-            eps = self._eps(sample_shape)
-            return torch.addcmul(self.base_dist.loc, self.base_dist.scale, eps, out=eps)
+            return torch.addcmul(self.base_dist.loc, self.base_dist.scale, self._eps(sample_shape))
 
     def _eps(self, sample_shape: Sequence[int]) -> Tensor:
         loc = self.base_dist.loc
         return torch.randn(self._extended_shape(torch.Size(sample_shape)), dtype=loc.dtype, device=loc.device)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        given = value, self.base_dist.loc, self.log_scale, self.reinterpreted_batch_ndims
+        given = value, self.base_dist.loc, self.base_dist.scale, self.reinterpreted_batch_ndims
         return _GaussianLogDensity.apply(*given)[0]  # type: ignore[no-untyped-call]
 
 
 class _GaussianLogDensity(torch.autograd.Function):
     """log q(z) = -1/2 ||eps||^2 - sum_d (log scale_d + 1/2 log 2 pi), eps = (z - loc) / scale, over the last axes.
 
-        grad_loc = eps / scale,    grad_log_scale = eps^2 - 1,    grad_z = -eps / scale
+        grad_loc = eps / scale,    grad_scale = (eps^2 - 1) / scale,    grad_z = -eps / scale
 
     By hand it takes half as many passes over z as operation by operation. It can be differentiated twice.
     """
@@ -153,34 +151,36 @@ class _GaussianLogDensity(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(z: Tensor, loc: Tensor, log_scale: Tensor, event_dims: int) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(z: Tensor, loc: Tensor, scale: Tensor, event_dims: int) -> tuple[Tensor, Tensor, Tensor]:
         axes = tuple(range(-event_dims, 0))
-        inverse = (-log_scale).exp()
+        inverse = scale.reciprocal()
         eps = (z - loc).mul_(inverse)
-        normaliser = log_scale.sum(axes) + 0.5 * math.log(2 * math.pi) * log_scale.shape[-event_dims:].numel()
+        normaliser = (scale.log() + 0.5 * math.log(2 * math.pi)).sum(axes)
         return torch.linalg.vector_norm(eps, dim=axes).square() * -0.5 - normaliser, eps, inverse
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
-        z, loc, log_scale, event_dims = inputs
+        z, loc, scale, event_dims = inputs
         ctx.ones = [1] * event_dims
         ctx.mark_non_differentiable(*output[1:])
         ctx.set_materialize_grads(False)
-        ctx.save_for_backward(z, loc, log_scale, *output[1:])
+        ctx.save_for_backward(z, loc, scale, *output[1:])
 
     @staticmethod
-    def backward(ctx: Any, weight: Tensor, *_: None) -> tuple[Tensor | None, Tensor, Tensor, None]:
-        z, loc, log_scale, eps, inverse = ctx.saved_tensors
+    def backward(ctx: Any, weight: Tensor | None, *_: None) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
+        if weight is None:
+            return None, None, None, None
+        z, loc, scale, eps, inverse = ctx.saved_tensors
         if torch.is_grad_enabled():
-            inverse = (-log_scale).exp()
+            inverse = scale.reciprocal()
             eps = (z - loc) * inverse
         weight = weight.reshape(*weight.shape, *ctx.ones)
         g = weight * eps
         grad_z = (g * -inverse).sum_to_size(z.shape) if ctx.needs_input_grad[0] else None
         grad_loc = g.sum_to_size(loc.shape) * inverse
         squares = g * eps if torch.is_grad_enabled() else g.mul_(eps)
-        total = weight.sum_to_size(*log_scale.shape[: log_scale.ndim - len(ctx.ones)], *ctx.ones)
-        return grad_z, grad_loc, squares.sum_to_size(log_scale.shape) - total, None
+        total = weight.sum_to_size(*scale.shape[: scale.ndim - len(ctx.ones)], *ctx.ones)
+        return grad_z, grad_loc, (squares.sum_to_size(scale.shape) - total) * inverse, None
 
 
 # apply reads the signature at each call, which takes it as long as the rest
