@@ -13,7 +13,11 @@ from estimators.core import Problem
 
 Graph = Callable[[Tensor], Tensor]
 
-SHARED = {"fallback_random": True, "freezing": True, "realize_reads_threshold": 16}  # rather read twice than write
+SHARED = {
+    "fallback_random": True,
+    "freezing": True,
+    "realize_reads_threshold": 16,  # rather read twice than write out what two sums need
+}
 OPTIONS: dict[str, dict[str, Any]] = {
     "cpu": {**SHARED, "cpp.enable_floating_point_contract_flag": "fast"},
     "cuda": {**SHARED, "coordinate_descent_tuning": True},

@@ -9,13 +9,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy import stats
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from benchmarks.engine import Chunks, clock_of, leaf
-from benchmarks.intervals import LEVEL, Array, Interval
+from benchmarks.intervals import Interval, median
 
 ROUNDS = 15
 ROUND_SECONDS = 0.002
@@ -61,17 +60,11 @@ def cost_of(chunks: Chunks, eager: Chunks) -> Costs:
     times = [[t.timeit(n) / n for t, n in zip(timed, counts, strict=True)] for _ in range(ROUNDS)]
     chunk, floor, alone = np.array(times).T
     return Costs(
-        _median(chunk / rows),
-        _median(chunk / floor),
-        _median(alone),
+        median(chunk / rows),
+        median(chunk / floor),
+        median(alone),
         peak_memory(lambda: eager(0), eager.point.device),
     )
-
-
-def _median(times: Array) -> Interval:
-    """Median and its 95 % interval (order statistics)."""
-    ends: Any = stats.quantile_test(times, q=0, p=0.5).confidence_interval(LEVEL)
-    return float(np.median(times)), float(ends.low), float(ends.high)
 
 
 def peak_memory(call: Callable[[], Any], device: torch.device) -> int:

@@ -1,6 +1,7 @@
-"""Intervals of a mean from a cell's sums, and what its tail lets them claim: numpy and scipy, no torch."""
+"""Intervals of a mean from a cell's sums and of a median; what a tail lets them claim: numpy and scipy, no torch."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +38,12 @@ def degrees(n: int, kurtosis: Array | float) -> Array:
     """
     with np.errstate(divide="ignore"):
         return np.clip(2 * n / np.maximum(kurtosis - 1, 0.0), min(3.0, n - 1), n - 1)
+
+
+def median(values: Array) -> Interval:
+    """Median and its 95 % interval (order statistics)."""
+    ends: Any = stats.quantile_test(values, q=0, p=0.5).confidence_interval(LEVEL)
+    return float(np.median(values)), float(ends.low), float(ends.high)
 
 
 def mean_interval(n: int, mean: float, sums: Sequence[float], level: float = LEVEL) -> tuple[float, float]:

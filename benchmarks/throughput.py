@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 from hydra.utils import get_object
-from scipy import stats
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -17,7 +16,7 @@ from torch.utils._pytree import tree_leaves
 from benchmarks import rivals
 from benchmarks.compiled import Compiled, fused
 from benchmarks.engine import Estimator, chunk_rows, leaf
-from benchmarks.intervals import LEVEL, Array
+from benchmarks.intervals import Array, median
 from estimators.core import Problem
 
 Row = dict[str, Any]
@@ -53,10 +52,9 @@ def interleaved(calls: Mapping[str, Call], device: str = "cpu") -> dict[str, Arr
     return {name: np.array([seconds[name] for seconds in rounds]) for name in calls}
 
 
-def median(values: Array) -> Row:
-    """The median over the rounds, with its 95 % interval (order statistics)."""
-    ends: Any = stats.quantile_test(values, q=0, p=0.5).confidence_interval(LEVEL)
-    return {"value": float(np.median(values)), "low": float(ends.low), "high": float(ends.high)}
+def median_row(values: Array) -> Row:
+    """The median over the rounds, with its interval."""
+    return dict(zip(("value", "low", "high"), median(values), strict=True))
 
 
 def jobs(device: str) -> Iterator[Row]:
@@ -110,7 +108,7 @@ def roofline(device: str) -> Iterator[Row]:
         moved[f"{name}, compiled"] = 12.0 if name == "score" else 8.0
     for name, seconds in interleaved(calls, device).items():
         job = {"section": "roofline", "name": name, "D": D, "S": S, "chunk_rows": rows, "bytes": moved[name]}
-        yield job | {"unit": "numbers a second"} | median(normals / seconds)
+        yield job | {"unit": "numbers a second"} | median_row(normals / seconds)
 
 
 def _traffic(call: Call) -> int:
@@ -141,7 +139,8 @@ def networks(device: str) -> Iterator[Row]:
         problem = VAE(D, **options).to(device, torch.float32)
         point = problem.init.to(device, torch.float32)
         rows = chunk_rows(problem, point, S)
-        given = problem.q(leaf(point, rows)).sample((S,)), leaf(point, rows).detach()
+        params = point.expand(rows, -1)
+        given = problem.q(params).sample((S,)), params
         decoder = partial(_there_and_back, problem.log_likelihood)
         a, b = torch.randn(2, n, n, device=device)
         calls: dict[str, Call] = {
@@ -156,7 +155,7 @@ def networks(device: str) -> Iterator[Row]:
             share = operations / seconds[way] / (2 * n**3 / seconds["product"])
             name = f"decoder, {options['hidden']} hidden units, {options['batch_size']} images, {way}"
             job = {"section": "networks", "name": name, "D": D, "S": S, "chunk_rows": rows}
-            yield job | {"unit": "of the product's rate"} | median(share)
+            yield job | {"unit": "of the product's rate"} | median_row(share)
 
 
 def _there_and_back(log_likelihood: Callable[..., Tensor], z: Tensor, params: Tensor) -> tuple[Tensor, ...]:
@@ -172,8 +171,8 @@ def _shares(section: str, seconds: dict[str, Array], D: int, S: int, rows: int, 
     """Two rows a call: its share of the floor, and estimates a second."""
     for name, own in seconds.items():
         job = {"section": section, "name": name, "D": D, "S": S, "chunk_rows": rows}
-        yield job | {"unit": "of the floor"} | median(seconds["floor"] / rows * sizes[name] / own)
-        yield job | {"unit": "estimates a second"} | median(sizes[name] / own)
+        yield job | {"unit": "of the floor"} | median_row(seconds["floor"] / rows * sizes[name] / own)
+        yield job | {"unit": "estimates a second"} | median_row(sizes[name] / own)
 
 
 def _agrees(name: str, call: rivals.Call, D: int) -> int:
