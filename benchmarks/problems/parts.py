@@ -80,7 +80,7 @@ def affine(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """
     by_row = x[None] if x.ndim == 2 else x.movedim(-3, 0)
     by_row = by_row.expand(len(weight), *by_row.shape[1:])
-    y = torch.baddbmm(bias[:, None], by_row.flatten(1, -2), weight.mT)
+    y = torch.bmm(by_row.flatten(1, -2), weight.mT).add_(bias[:, None])
     return y.view(*by_row.shape[:-1], weight.shape[1]).movedim(0, -3)
 
 
