@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torch.nn.functional import one_hot
 
+from estimators.core import one_hot
 from estimators.samplers import log_exponential
 
 RESOLUTION = 2.0**-16
@@ -34,7 +34,7 @@ def without_replacement(logits: Tensor, count: int) -> tuple[Tensor, Tensor]:
     def children(largest: Tensor, log_p: Tensor, logits: Tensor) -> Tensor:
         inherits = one_hot((logits - log_exponential(log_p)).argmax(-1), log_p.shape[-1])
         below = -torch.logaddexp(-largest[..., None], log_exponential(log_p) - log_p)
-        return torch.where(inherits > 0, largest[..., None], below)
+        return torch.where(inherits, largest[..., None], below)
 
     return _search(logits, count, -log_exponential(logits.new_empty(*logits.shape[:-2], 1)), children)
 

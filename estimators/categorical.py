@@ -9,10 +9,9 @@ from itertools import combinations
 
 import torch
 from torch import Tensor
-from torch.nn.functional import one_hot
 
 from estimators.binary import mirrored_pair
-from estimators.core import Problem, grad
+from estimators.core import Problem, grad, one_hot
 from estimators.finite import OneHot
 from estimators.samplers import log_exponential
 

@@ -2,9 +2,8 @@
 
 import torch
 from torch import Tensor
-from torch.nn.functional import one_hot
 
-from estimators.core import Problem, grad
+from estimators.core import Problem, grad, one_hot
 from estimators.finite import Binary, OneHot
 from estimators.samplers import log_exponential
 

@@ -87,6 +87,19 @@ def flat(x: Tensor, axes: int = 2) -> Tensor:
     return x.reshape(*x.shape[:axes], -1)
 
 
+def one_hot(index: Tensor, categories: int) -> Tensor:
+    """The indices as one-hot booleans, (..., C); torch's own looks at their values, which cannot be compiled."""
+    return index[..., None] == torch.arange(categories, device=index.device)
+
+
+def choice(probs: Tensor, u: Tensor) -> Tensor:
+    """The category in whose share of [0, 1) u, (..., 1), is, as one-hot booleans; probs and result (..., C)."""
+    ends = probs.detach().to(u.dtype).cumsum(-1)
+    starts = nn.functional.pad(ends[..., :-1], (1, 0))
+    u = u * ends[..., -1:]
+    return (starts <= u) & (u < ends)
+
+
 def mean_of(q: Distribution) -> Tensor:
     """The mean of q. Raises Unsupported where it has none, or torch does not know it."""
     try:

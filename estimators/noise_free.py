@@ -6,9 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.distributions import Bernoulli, Distribution, Independent, Normal
-from torch.nn.functional import one_hot
 
-from estimators.core import Problem, Unsupported, base_of, grad
+from estimators.core import Problem, Unsupported, base_of, grad, one_hot
 from estimators.finite import OneHot
 
 MOST_NODES = 2**14

@@ -9,10 +9,9 @@ import math
 import torch
 from torch import Tensor
 from torch.distributions import Bernoulli, Distribution, MultivariateNormal, OneHotCategorical
-from torch.nn.functional import one_hot
 from torch.quasirandom import SobolEngine
 
-from estimators.core import Unsupported, base_of, mean_of
+from estimators.core import Unsupported, base_of, choice, mean_of
 
 BITS = 30
 
@@ -65,7 +64,13 @@ def sobol(q: Distribution, num_samples: int) -> Tensor:
 
 def log_exponential(like: Tensor) -> Tensor:
     """Logarithms of standard exponential noise in a tensor's shape: minus standard Gumbel variables."""
-    return torch.empty(like.shape, dtype=like.dtype, device=like.device).exponential_().log()
+    return inner_uniforms(like).log_().neg_().log_()
+
+
+def inner_uniforms(like: Tensor) -> Tensor:
+    """Uniforms in a tensor's shape that are neither 0 nor 1, for an inverse that is infinite there."""
+    u = torch.rand(like.shape, dtype=like.dtype, device=like.device)
+    return u.clamp_(min=torch.finfo(u.dtype).eps / 2)  # what torch's uniforms are multiples of
 
 
 def uniforms(q: Distribution, num_samples: int) -> Tensor:
@@ -85,16 +90,10 @@ def inverse_cdf(q: Distribution, u: Tensor) -> Tensor:
     if isinstance(base, Bernoulli):
         return (u < base.probs).to(dtype)
     if isinstance(base, OneHotCategorical):
-        return _one_hot(base.probs, u[..., :1])  # of a coordinate's uniforms, one is enough
+        return choice(base.probs, u[..., :1]).to(dtype)  # of a coordinate's uniforms, one is enough
     try:
         return base.icdf(u).to(dtype)
     except NotImplementedError as error:
         raise Unsupported(
             f"needs an inverse distribution function; torch has none for {type(base).__name__}"
         ) from error
-
-
-def _one_hot(probs: Tensor, u: Tensor) -> Tensor:
-    """The category in whose share of [0, 1) u, (..., 1), is."""
-    ends = probs.detach().double().cumsum(-1)
-    return one_hot((u * ends[..., -1:] >= ends).sum(-1), probs.shape[-1]).to(probs)

@@ -19,6 +19,9 @@ PAIRS = [
     ("score_nvil", "quadratic"),
     ("rebar_untuned", "bernoulli_mixed"),
     ("disarm", "bernoulli_mixed"),
+    ("score_loo", "categorical_absolute"),
+    ("rebar_untuned", "categorical_absolute"),
+    ("bitflip", "bernoulli_mixed"),
 ]
 
 

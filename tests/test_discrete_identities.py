@@ -162,7 +162,7 @@ def test_with_two_categories_a_swap_is_arms_mirror_image(monkeypatch, toy, estim
     u = torch.rand(3, 40, *p.shape)
     params = leaf(problem.at("init"), 40)
     pi = torch.stack([1 - u, u], -1)
-    given_noise(monkeypatch, rand=[u], exponential_=[pi])
+    given_noise(monkeypatch, rand=[(-pi).exp(), u])
     close(toy, estimator(problem, params, 3), arm(problem, params, 6))
 
 
@@ -174,7 +174,7 @@ def test_swaps_of_four_categories_by_hand(monkeypatch, name):
     logits = point[:-1].reshape(2, 4)
     pi = torch.distributions.Dirichlet(torch.ones(4)).sample((1, rows, 2))
     reference = torch.randint(4, (1, rows))
-    given_noise(monkeypatch, exponential_=[pi], randint=[reference])
+    given_noise(monkeypatch, rand=[(-pi).exp()], randint=[reference])
     g = ESTIMATORS[name](problem, leaf(point, rows))
     monkeypatch.undo()
 
@@ -368,7 +368,7 @@ def test_rebar_by_hand_draw_by_draw(monkeypatch, temperature):
     """One coin, as Tucker et al. (2017) write it: x = l + logit u, and x' of v, given the bit."""
     problem, count, scaling = Bits(lambda z: (z[..., 0] - 0.45) ** 3 + z[..., 0].exp(), [0.7]), 50, 1.4
     u, v = torch.rand(2, 1, count, 1)
-    given_noise(monkeypatch, exponential_=[u / (1 - u), torch.ones_like(u), v / (1 - v), torch.ones_like(v)])
+    given_noise(monkeypatch, rand=[u, v])
     surrogate = partial(concrete, temperature=temperature, scaling=scaling)
     g = relaxed_control(problem, leaf(problem.at("init"), count), surrogate=surrogate)
 

@@ -9,9 +9,11 @@ from torch.distributions import Bernoulli, Exponential, Gamma, Independent, Mult
 
 from benchmarks.engine import leaf
 from benchmarks.problems.gaussian_cost import GaussianCost
-from estimators.core import Unsupported
+from estimators.core import Unsupported, choice
+from estimators.finite import _logistic
 from estimators.pathwise import reparam
-from estimators.samplers import antithetic, iid, inverse_cdf, latin_hypercube, sobol
+from estimators.samplers import antithetic, iid, inverse_cdf, latin_hypercube, log_exponential, sobol
+from tests.toys import given_noise
 
 PLACED = [antithetic, latin_hypercube, sobol]
 
@@ -100,6 +102,28 @@ def test_the_inverse_of_a_full_gaussian_has_its_covariance():
 def test_a_coin_is_a_threshold():
     u = torch.tensor([[[0.2], [0.6]]])
     assert inverse_cdf(Independent(Bernoulli(torch.full((2, 1), 0.5)), 1), u).equal(torch.tensor([[[1.0], [0.0]]]))
+
+
+def test_a_category_is_the_share_that_its_uniform_is_in():
+    """Also at the shares' ends, and never a category without a share."""
+    probs = torch.tensor([0.25, 0.0, 0.5, 0.25, 0.0])
+    u = torch.tensor([0.0, math.nextafter(0.25, 0), 0.25, 0.7, 0.75, math.nextafter(1, 0)])
+    for dtype in (torch.float32, torch.float64):
+        found = choice(3 * probs, u.clamp(max=1 - torch.finfo(dtype).eps / 2).to(dtype)[:, None])
+        expected = [0, 2, 2, 2, 3, 3] if dtype == torch.float32 else [0, 0, 2, 2, 3, 3]
+        assert found.double().argmax(-1).tolist() == expected
+        assert found.sum(-1).eq(1).all()
+
+
+@pytest.mark.parametrize(("noise", "law"), [(log_exponential, "gumbel_l"), (_logistic, "logistic")])
+def test_noise_follows_its_law_and_is_finite_at_the_ends(noise, law, monkeypatch):
+    """Kolmogorov-Smirnov over 10,000 draws: false alarms 1e-4 each; finds 3 % with 90 %."""
+    assert stats.kstest(noise(torch.empty(10_000)).numpy(), law).pvalue > 1e-4
+    for dtype in (torch.float32, torch.float64):
+        ends = torch.tensor([0, 1 - torch.finfo(dtype).eps / 2], dtype=dtype)
+        given_noise(monkeypatch, rand=[ends])
+        assert noise(ends).isfinite().all()
+        monkeypatch.undo()
 
 
 def test_what_does_not_fit_is_refused_with_a_reason():

@@ -1,11 +1,15 @@
 """Points of problems with finite outcomes, whose optimum lies at infinity: a box of logits bounds them."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 from torch import Tensor, nn
-from torch.distributions import Bernoulli, Independent, OneHotCategorical
+from torch.distributions import Bernoulli, Categorical, Distribution, Independent, OneHotCategorical
+from torch.nn.functional import logsigmoid
 
 from benchmarks.problems.parts import STEPS
-from estimators.core import Problem
+from estimators.core import Problem, choice
 
 BOX = 8.0
 NEAR = STEPS["near"]
@@ -60,14 +64,48 @@ def spaced(middle: float, spread: float, size: int) -> Tensor:
 
 def bits(logits: Tensor, event_dims: int = 1) -> Independent:
     """Independent Bernoulli coordinates; the last event_dims axes are one draw."""
-    return Independent(Bernoulli(logits=logits, validate_args=False), event_dims, validate_args=False)
+    return Independent(Bits(logits=logits, validate_args=False), event_dims, validate_args=False)
 
 
 def one_hots(logits: Tensor, event_dims: int = 1) -> Independent:
     """Independent one-hot coordinates with logits (..., C); the event_dims axes before the last are one draw."""
-    return Independent(OneHotCategorical(logits=logits, validate_args=False), event_dims, validate_args=False)
+    return Independent(OneHots(logits), event_dims, validate_args=False)
 
 
 def normals(*shape: int) -> Tensor:
     """Standard normal numbers, always the same ones; float64."""
     return torch.randn(*shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+
+class Bits(Bernoulli):
+    """Bernoulli with draws 1[u < p], u uniform, and a density linear in z; a third of the time of torch's own."""
+
+    def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
+        p = self.probs.detach()
+        u = torch.rand(self._extended_shape(torch.Size(sample_shape)), dtype=p.dtype, device=p.device)
+        return (u < p).to(p)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        return torch.lerp(logsigmoid(-self.logits), logsigmoid(self.logits), value)
+
+
+class OneHots(OneHotCategorical):
+    """One-hot categories with logits (..., C), each drawn by the inverse distribution function of a uniform.
+
+    torch's own draws take ten times as long, and look at values, as its validation does: neither can be compiled.
+    """
+
+    def __init__(self, logits: Tensor) -> None:
+        self._categorical = Categorical(logits=logits, validate_args=False)
+        Distribution.__init__(self, logits.shape[:-1], logits.shape[-1:], validate_args=False)
+
+    def expand(self, batch_shape: Sequence[int], _instance: Any = None) -> "OneHots":
+        return OneHots(self.logits.expand(*batch_shape, *self.event_shape))
+
+    def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
+        p = self.logits.detach().exp()
+        *shape, _ = self._extended_shape(torch.Size(sample_shape))
+        return choice(p, torch.rand(*shape, 1, dtype=p.dtype, device=p.device)).to(p)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        return (value * self.logits).sum(-1)

@@ -4,7 +4,7 @@ import copy
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Distribution, OneHotCategorical
+from torch.distributions import Distribution
 
 from benchmarks.cache import cached
 from benchmarks.problems.corners import alternating, bits, one_hots
@@ -104,9 +104,7 @@ class DiscreteVAE(ELBO):
 
     def _log_q(self, z: Tensor, q: Distribution) -> Tensor:
         """log q of each image's latents, (S, R, B): linear in z, also in a relaxed one."""
-        base = base_of(q)
-        each = (z * base.logits).sum(-1) if isinstance(base, OneHotCategorical) else base.log_prob(z)
-        return each.sum(-1)
+        return base_of(q).log_prob(z).sum(-1)
 
     def _outcomes(self) -> Tensor:
         """Every z of one image, (C^D, 1, 1, D) or (C^D, 1, 1, D, C)."""
