@@ -13,6 +13,7 @@ from benchmarks import engine, plots, store, throughput, whole
 
 SECTIONS: dict[str, Callable[[str], Iterator[throughput.Row]]] = {
     "throughput": throughput.jobs,
+    "discrete": throughput.discrete,
     "others": throughput.others,
     "networks": throughput.networks,
     "roofline": throughput.roofline,
@@ -21,7 +22,7 @@ SECTIONS: dict[str, Callable[[str], Iterator[throughput.Row]]] = {
     "memory": whole.memory,
     "sweeps": whole.sweeps,
 }
-ON_GPU = ("throughput", "networks", "roofline")
+ON_GPU = ("throughput", "discrete", "networks", "roofline")
 COLUMNS = ["section", "name", "D", "S", "chunk_rows", "bytes", "value", "low", "high", "unit"]
 
 

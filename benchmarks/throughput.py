@@ -28,6 +28,14 @@ ESTIMATORS: dict[str, Estimator] = {
     "score": get_object("estimators.score_function.score"),
     "reparam": get_object("estimators.pathwise.reparam"),
 }
+Coins = get_object("benchmarks.problems.bernoulli.BernoulliCost")
+Categories = get_object("benchmarks.problems.categorical.CategoricalCost")
+concrete = get_object("estimators.relaxations.concrete")
+rebar: Estimator = partial(get_object("estimators.relaxations.relaxed_control"), surrogate=concrete)
+DISCRETE: list[tuple[str, Problem, dict[str, Estimator]]] = [
+    ("coins", Coins(16), {"disarm": get_object("estimators.binary.disarm")}),
+    ("three categories", Categories(16, 3, "absolute"), {"arsm": get_object("estimators.categorical.arsm")}),
+]
 JOBS = [(64, 16), (2, 1), (8, 1), (128, 1), (32, 4), (2, 64), (128, 64)]
 NETWORKS = [{"hidden": 32, "batch_size": 16}, {"hidden": 256, "batch_size": 64}, {"hidden": 512, "batch_size": 64}]
 ROUNDS, ROUND_SECONDS = 15, 0.01
@@ -60,14 +68,28 @@ def median_row(values: Array) -> Row:
 def jobs(device: str) -> Iterator[Row]:
     """Each job's estimators, as they are and compiled, against drawing as many normals."""
     for D, S in JOBS:
-        problem = Quadratic(D).to(device, torch.float32)
-        rows = chunk_rows(problem, problem.at("init"), S)
-        calls: dict[str, Call] = {"floor": partial(torch.randn, S, rows, D, device=device)}
-        ways: dict[str, Estimator] = {}
-        for name, estimator in ESTIMATORS.items():
-            ways |= {f"{name}, eager": estimator, f"{name}, compiled": Compiled(estimator)}
-        calls |= {name: estimates(way, problem, rows, S) for name, way in ways.items()}
-        yield from _shares("throughput", interleaved(calls, device), D, S, rows, dict.fromkeys(calls, rows))
+        yield from _both_ways("throughput", Quadratic(D), S, ESTIMATORS, device)
+
+
+def discrete(device: str) -> Iterator[Row]:
+    """The same for coordinates that are coins or categories; the floor has a normal for each number of a draw."""
+    for what, problem, own in DISCRETE:
+        estimators = {"score": ESTIMATORS["score"], "rebar": rebar, **own}
+        for row in _both_ways("discrete", problem, 4, estimators, device):
+            yield row | {"name": f"{what}: {row['name']}"}
+
+
+def _both_ways(
+    section: str, problem: Problem, S: int, estimators: Mapping[str, Estimator], device: str
+) -> Iterator[Row]:
+    problem.to(device, torch.float32)
+    point = problem.at("init")
+    rows, size = chunk_rows(problem, point, S), problem.q(leaf(point, 1)).event_shape
+    calls: dict[str, Call] = {"floor": partial(torch.randn, S, rows, *size, device=device)}
+    for name, estimator in estimators.items():
+        for way, call in (("eager", estimator), ("compiled", Compiled(estimator))):
+            calls[f"{name}, {way}"] = estimates(call, problem, rows, S)
+    yield from _shares(section, interleaved(calls, device), size[0], S, rows, dict.fromkeys(calls, rows))
 
 
 def others(device: str) -> Iterator[Row]:

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -103,11 +103,15 @@ def sweeps(device: str) -> Iterator[Row]:
     with tempfile.TemporaryDirectory() as folder:
         first = _swept([*trivial, "latent_dim=2", "num_samples=1"], f"{folder}/first")
         yield _seconds("start to first measured cell", first[1])
-        sizes = [f"latent_dim=[{','.join(map(str, range(1, 51)))}]", "num_samples=[1,2,3,4]"]
-        many = ["-m", "estimator=score,score_mean,ar,disarm,st_identity", *trivial, *sizes, "workers=1"]
-        whole, _, measuring = _swept(many, f"{folder}/many")
+        five = ["-m", "estimator=score,score_mean,ar,disarm,st_identity", "num_samples=[1,2,3,4]", "workers=1"]
+        cells, seconds = (100, 300, 1000), []
+        for count in cells:
+            sizes = ",".join(map(str, range(1, count // 20 + 1)))
+            whole, _, measuring = _swept([*five, *trivial, f"latent_dim=[{sizes}]"], f"{folder}/{count}")
+            seconds.append(whole)
         yield _seconds("1,000 trivial cells: beside their measuring", whole - measuring)
         yield _seconds("1,000 trivial cells: measuring", measuring)
+        yield _exponent("seconds against cells, start-up and report left out", cells, [s - first[0] for s in seconds])
         for workers in (1, 2):  # the same command again measures nothing
             usual = ["-m", "estimator=score,reparam", f"workers={workers}"], f"{folder}/usual{workers}"
             whole, beside = _swept(*usual)[0], _swept(*usual)[0]
@@ -143,7 +147,7 @@ def _took(call: Any) -> float:
     return time.perf_counter() - start
 
 
-def _exponent(name: str, x: list[int], seconds: list[float]) -> Row:
+def _exponent(name: str, x: Sequence[int], seconds: list[float]) -> Row:
     fit: Any = stats.linregress(np.log(x), np.log(seconds))
     return {"section": "growth", "name": name, "unit": "exponent", "value": float(fit.slope)}
 

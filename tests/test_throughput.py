@@ -22,13 +22,15 @@ def _small(monkeypatch):
 
 
 def test_a_speed_run_leaves_a_table_and_a_figure(monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(sys, "argv", ["speed.py", "throughput", "others", "--out", str(tmp_path)])
+    monkeypatch.setattr(sys, "argv", ["speed.py", "throughput", "discrete", "others", "--out", str(tmp_path)])
     assert speed.main() == 0
     frame = pd.read_csv(tmp_path / "speed-cpu.csv")
     assert list(frame.columns) == speed.COLUMNS
     names = {"floor", "score, eager", "score, compiled", "reparam, eager", "reparam, compiled"}
     assert set(frame.loc[frame["section"] == "throughput", "name"]) == names
     assert (frame.loc[frame["name"] == "floor", "low"] > 0).all()
+    assert {"coins: disarm, compiled", "three categories: arsm, eager"} <= set(frame["name"])
+    assert (frame.loc[frame["section"] == "discrete", "value"] > 0).all()
     shares = frame[frame["unit"] == "of the floor"].set_index(["section", "name"])
     assert (shares.loc[("throughput", "floor"), ["value", "low", "high"]] == 1).all()
     assert {"score: PyTorch, a loop", "reparam: Gradiometer, compiled"} <= set(frame["name"])
