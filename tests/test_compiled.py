@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 import torch
+from torch.fx.experimental.proxy_tensor import make_fx
 
-from benchmarks.compiled import Compiled
+from benchmarks.compiled import Compiled, _narrow
 from benchmarks.engine import leaf
 from benchmarks.measure import measure
 from benchmarks.problems.linear_vae import LinearVAE
@@ -77,6 +78,12 @@ def test_a_small_coordinate_counts_as_much_as_a_large_one():
         return torch.cat([1e4 * torch.randn(len(params), 2), small], 1) + 0 * params
 
     assert both(half_hidden, Quadratic(2))[0].refusals == ["compiled, the same seed gives other numbers"]
+
+
+@pytest.mark.parametrize(("width", "narrow"), [(2, True), (8, True), (9, False), (64, False)])
+def test_the_width_of_a_trace_is_that_of_most_of_its_numbers(width, narrow):
+    traced = make_fx(lambda x: (x.exp() * x, x.new_zeros(2, 8 if width > 8 else 64)))(torch.ones(100, width))
+    assert _narrow(traced) == narrow
 
 
 def test_one_graph_a_shape():
