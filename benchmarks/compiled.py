@@ -13,11 +13,7 @@ from estimators.core import Problem
 
 Graph = Callable[[Tensor], Tensor]
 
-SHARED = {
-    "fallback_random": True,
-    "freezing": True,
-    "realize_reads_threshold": 16,  # rather read twice than write out what two sums need
-}
+SHARED = {"fallback_random": True, "freezing": True}
 OPTIONS: dict[str, dict[str, Any]] = {
     "cpu": {**SHARED, "cpp.enable_floating_point_contract_flag": "fast"},
     "cuda": {**SHARED, "coordinate_descent_tuning": True},
@@ -26,7 +22,7 @@ SEEDS = (0, 1)
 TOLERANCE = 1e-3
 ROUNDING_ERRORS = 8
 TURNED = 0.01
-NARROW = 8
+NARROW = 32
 
 
 class Compiled:
@@ -103,7 +99,7 @@ def fused(f: Callable[..., Any], *given: Tensor) -> Callable[..., Any]:
         traced.graph.eliminate_dead_code()
         traced.recompile()
         options = OPTIONS[examples[0].device.type]
-        if torch.backends.cpu.get_cpu_capability() == "AVX512" and _narrow(traced):
+        if options is OPTIONS["cpu"] and torch.backends.cpu.get_cpu_capability() == "AVX512" and _narrow(traced):
             options = {**options, "cpp.simdlen": 256}
         with torch.no_grad():
             graph = _inductor.compile(traced, examples, options=options)
@@ -116,13 +112,13 @@ def fused(f: Callable[..., Any], *given: Tensor) -> Callable[..., Any]:
 
 
 def _narrow(traced: Any) -> bool:
-    """Whether most of a trace's numbers stand in rows that a vector of sixteen is too wide for."""
+    """Whether most of a trace's numbers stand in rows of NARROW bytes at most, of which the widest vectors hold two."""
     narrow = total = 0
     for node in traced.graph.nodes:
         value = node.meta.get("val")
         if isinstance(value, Tensor) and value.ndim:
             total += value.numel()
-            narrow += value.numel() if value.shape[-1] <= NARROW else 0
+            narrow += value.numel() if value.shape[-1] * value.itemsize <= NARROW else 0
     return 2 * narrow > total
 
 

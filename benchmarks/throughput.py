@@ -32,9 +32,13 @@ Coins = get_object("benchmarks.problems.bernoulli.BernoulliCost")
 Categories = get_object("benchmarks.problems.categorical.CategoricalCost")
 concrete = get_object("estimators.relaxations.concrete")
 rebar: Estimator = partial(get_object("estimators.relaxations.relaxed_control"), surrogate=concrete)
-DISCRETE: list[tuple[str, Problem, dict[str, Estimator]]] = [
-    ("coins", Coins(16), {"disarm": get_object("estimators.binary.disarm")}),
-    ("three categories", Categories(16, 3, "absolute"), {"arsm": get_object("estimators.categorical.arsm")}),
+DISCRETE: list[tuple[str, Callable[[int], Problem], dict[str, Estimator]]] = [
+    ("coins", Coins, {"disarm": get_object("estimators.binary.disarm")}),
+    (
+        "three categories",
+        partial(Categories, categories=3, cost="absolute"),
+        {"arsm": get_object("estimators.categorical.arsm")},
+    ),
 ]
 JOBS = [(64, 16), (2, 1), (8, 1), (128, 1), (32, 4), (2, 64), (128, 64)]
 NETWORKS = [{"hidden": 32, "batch_size": 16}, {"hidden": 256, "batch_size": 64}, {"hidden": 512, "batch_size": 64}]
@@ -73,9 +77,9 @@ def jobs(device: str) -> Iterator[Row]:
 
 def discrete(device: str) -> Iterator[Row]:
     """The same for coordinates that are coins or categories; the floor has a normal for each number of a draw."""
-    for what, problem, own in DISCRETE:
+    for what, make, own in DISCRETE:
         estimators = {"score": ESTIMATORS["score"], "rebar": rebar, **own}
-        for row in _both_ways("discrete", problem, 4, estimators, device):
+        for row in _both_ways("discrete", make(16), 4, estimators, device):
             yield row | {"name": f"{what}: {row['name']}"}
 
 

@@ -95,9 +95,7 @@ def one_hot(index: Tensor, categories: int) -> Tensor:
 def choice(probs: Tensor, u: Tensor) -> Tensor:
     """The category in whose share of [0, 1) u, (..., 1), is, as one-hot booleans; probs and result (..., C)."""
     ends = probs.detach().to(u.dtype).cumsum(-1)
-    starts = nn.functional.pad(ends[..., :-1], (1, 0))
-    u = u * ends[..., -1:]
-    return (starts <= u) & (u < ends)
+    return one_hot((u * ends[..., -1:] >= ends[..., :-1]).sum(-1), probs.shape[-1])
 
 
 def mean_of(q: Distribution) -> Tensor:

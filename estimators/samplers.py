@@ -63,14 +63,17 @@ def sobol(q: Distribution, num_samples: int) -> Tensor:
 
 
 def log_exponential(like: Tensor) -> Tensor:
-    """Logarithms of standard exponential noise in a tensor's shape: minus standard Gumbel variables."""
+    """Logarithms of standard exponential noise in a tensor's shape: minus standard Gumbel variables.
+
+    Of the smallest noise, in float32 below 1e-5, steps of 2^-24 are seen.
+    """
     return inner_uniforms(like).log_().neg_().log_()
 
 
 def inner_uniforms(like: Tensor) -> Tensor:
     """Uniforms in a tensor's shape that are neither 0 nor 1, for an inverse that is infinite there."""
     u = torch.rand(like.shape, dtype=like.dtype, device=like.device)
-    return u.clamp_(min=torch.finfo(u.dtype).eps / 2)  # what torch's uniforms are multiples of
+    return u.clamp_(min=torch.finfo(u.dtype).eps / 2)  # what those of a CPU are multiples of
 
 
 def uniforms(q: Distribution, num_samples: int) -> Tensor:

@@ -80,9 +80,13 @@ def test_a_small_coordinate_counts_as_much_as_a_large_one():
     assert both(half_hidden, Quadratic(2))[0].refusals == ["compiled, the same seed gives other numbers"]
 
 
-@pytest.mark.parametrize(("width", "narrow"), [(2, True), (8, True), (9, False), (64, False)])
-def test_the_width_of_a_trace_is_that_of_most_of_its_numbers(width, narrow):
-    traced = make_fx(lambda x: (x.exp() * x, x.new_zeros(2, 8 if width > 8 else 64)))(torch.ones(100, width))
+@pytest.mark.parametrize(
+    ("width", "dtype", "narrow"),
+    [(2, "float32", True), (8, "float32", True), (9, "float32", False), (4, "float64", True), (5, "float64", False)],
+)
+def test_the_width_of_a_trace_is_that_of_most_of_its_numbers(width, dtype, narrow):
+    x = torch.ones(100, width, dtype=getattr(torch, dtype))
+    traced = make_fx(lambda x: (x.exp() * x, x.new_zeros(2, 64 if narrow else 2)))(x)
     assert _narrow(traced) == narrow
 
 

@@ -15,7 +15,7 @@ from benchmarks.problems.adev_flip import AdevFlip
 from benchmarks.problems.bandit import Bandit, Markov, SequenceBandit
 from benchmarks.problems.bernoulli import BernoulliCost, BinaryQuadratic, SharedBernoulli
 from benchmarks.problems.categorical import CategoricalCost, CategoricalMean
-from benchmarks.problems.corners import OneHots, bits
+from benchmarks.problems.corners import OneHots, bits, one_hots
 from benchmarks.problems.discrete_vae import DiscreteVAE
 from benchmarks.problems.subsets import SubsetQuadratic, Subsets
 from estimators.core import Problem, Unsupported, grad
@@ -221,12 +221,21 @@ def test_draws_have_the_probabilities_of_their_support(name):
             assert stats.chisquare(met[:, row].numpy(), 20_000 * probability[:, row].numpy()).pvalue > 1e-5
 
 
-def test_bits_have_the_probabilities_of_their_logits():
-    """40,000 draws: each frequency within 4.9 standard errors (false alarms 1e-6 each)."""
-    q = bits(torch.tensor([[0.0, -3.0, 0.7, 2.0]])).expand((2,))
-    z, p = q.sample((40_000,)), q.mean
-    assert z.shape == (40_000, 2, 4)
-    assert ((z.mean(0) - p).abs() < 4.9 * (p * (1 - p) / 40_000).sqrt()).all()
+def test_coordinates_are_drawn_independently_by_their_logits():
+    """Chi-square of 20,000 draws over all outcomes, as above: one uniform for two coordinates is found for certain."""
+    coins, choices = (
+        bits(torch.tensor([[0.0, -1.0, 0.7]])),
+        one_hots(torch.tensor([[[0.5, -1.0, 0.2], [1.0, 0.0, -2.0]]])),
+    )
+    for q, values in ((coins, torch.tensor([0.0, 1.0])), (choices, torch.eye(3))):
+        q = q.expand((2,))
+        support = torch.stack([torch.stack(chosen) for chosen in product(values, repeat=q.event_shape[0])])[:, None]
+        probability = q.log_prob(support.expand(-1, 2, *q.event_shape)).exp()
+        z = q.sample((100, 200))
+        assert z.shape == (100, 200, 2, *q.event_shape)
+        met = (z.flatten(0, 1)[None] == support[:, None]).flatten(3).all(-1).sum(1)
+        for row in range(2):
+            assert stats.chisquare(met[:, row].numpy(), 20_000 * probability[:, row].numpy()).pvalue > 1e-5
 
 
 def test_densities_are_torchs_also_where_an_outcome_is_all_but_certain():

@@ -9,7 +9,7 @@ from torch.distributions import Distribution
 from benchmarks.problems.corners import BOX, Cornered, near_shares, normals, one_hots, one_of
 from benchmarks.problems.parts import check_at_least, check_bounds, slices
 from benchmarks.problems.subsets import check_outcomes, over_rows
-from estimators.core import Unsupported
+from estimators.core import Unsupported, one_hot
 
 
 class Bandit(Cornered):
@@ -84,7 +84,7 @@ class Markov(Distribution):
         tokens = [best.argmax(-1)]
         for parent in reversed(came_from):
             tokens.append(parent.gather(-1, tokens[-1][..., None])[..., 0])
-        return nn.functional.one_hot(torch.stack(tokens[::-1], -1), self.event_shape[1]).to(self.first)
+        return one_hot(torch.stack(tokens[::-1], -1), self.event_shape[1]).to(self.first)
 
     def log_prob(self, value: Tensor) -> Tensor:
         steps = torch.einsum("...rti,rij,...rtj->...r", value[..., :-1, :], self.transitions, value[..., 1:, :])
@@ -99,14 +99,14 @@ class Markov(Distribution):
         tokens = [(self.first + noise[..., 0, :]).argmax(-1)]
         for t in range(1, shape[-2]):
             tokens.append((self.transitions[rows, tokens[-1]] + noise[..., t, :]).argmax(-1))
-        return nn.functional.one_hot(torch.stack(tokens, -1), shape[-1]).to(self.first)
+        return one_hot(torch.stack(tokens, -1), shape[-1]).to(self.first)
 
     def enumerate_support(self, expand: bool = True) -> Tensor:
         """Every sequence, (N, R, T, C), or (N, 1, T, C). Raises Unsupported for more than 2^18."""
         T, C = self.event_shape
         check_outcomes(C**T)
         tokens = torch.tensor(list(product(range(C), repeat=T)), device=self.first.device)
-        return over_rows(nn.functional.one_hot(tokens, C).to(self.first), self.batch_shape, expand)
+        return over_rows(one_hot(tokens, C).to(self.first), self.batch_shape, expand)
 
 
 class SequenceBandit(Cornered):

@@ -90,9 +90,10 @@ class Bits(Bernoulli):
 
 
 class OneHots(OneHotCategorical):
-    """One-hot categories with logits (..., C), each drawn by the inverse distribution function of a uniform.
+    """One-hot categories with finite logits (..., C), each drawn by the inverse distribution function of a uniform.
 
-    torch's own draws take ten times as long, and look at values, as its validation does: neither can be compiled.
+    torch's own draws take two to five times as long, and look at values, as its validation does: neither can be
+    compiled.
     """
 
     def __init__(self, logits: Tensor) -> None:
