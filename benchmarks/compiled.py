@@ -98,8 +98,9 @@ def fused(f: Callable[..., Any], *given: Tensor) -> Callable[..., Any]:
         traced = make_fx(f)(*examples)
         traced.graph.eliminate_dead_code()
         traced.recompile()
-        options = OPTIONS[examples[0].device.type]
-        if options is OPTIONS["cpu"] and torch.backends.cpu.get_cpu_capability() == "AVX512" and _narrow(traced):
+        device = examples[0].device.type
+        options = OPTIONS[device]
+        if device == "cpu" and torch.backends.cpu.get_cpu_capability() == "AVX512" and _narrow(traced):
             options = {**options, "cpp.simdlen": 256}
         with torch.no_grad():
             graph = _inductor.compile(traced, examples, options=options)

@@ -72,27 +72,25 @@ def median_row(values: Array) -> Row:
 def jobs(device: str) -> Iterator[Row]:
     """Each job's estimators, as they are and compiled, against drawing as many normals."""
     for D, S in JOBS:
-        yield from _both_ways("throughput", Quadratic(D), S, ESTIMATORS, device)
+        yield from _against_the_floor("throughput", Quadratic(D), S, ESTIMATORS, device)
 
 
 def discrete(device: str) -> Iterator[Row]:
     """The same for coordinates that are coins or categories; the floor has a normal for each number of a draw."""
     for what, make, own in DISCRETE:
         estimators = {"score": ESTIMATORS["score"], "rebar": rebar, **own}
-        for row in _both_ways("discrete", make(16), 4, estimators, device):
+        for row in _against_the_floor("discrete", make(16), 4, estimators, device):
             yield row | {"name": f"{what}: {row['name']}"}
 
 
-def _both_ways(
+def _against_the_floor(
     section: str, problem: Problem, S: int, estimators: Mapping[str, Estimator], device: str
 ) -> Iterator[Row]:
     problem.to(device, torch.float32)
     point = problem.at("init")
     rows, size = chunk_rows(problem, point, S), problem.q(leaf(point, 1)).event_shape
-    calls: dict[str, Call] = {"floor": partial(torch.randn, S, rows, *size, device=device)}
-    for name, estimator in estimators.items():
-        for way, call in (("eager", estimator), ("compiled", Compiled(estimator))):
-            calls[f"{name}, {way}"] = estimates(call, problem, rows, S)
+    floor: dict[str, Call] = {"floor": partial(torch.randn, S, rows, *size, device=device)}
+    calls = floor | _both_ways(estimators, problem, rows, S)
     yield from _shares(section, interleaved(calls, device), size[0], S, rows, dict.fromkeys(calls, rows))
 
 
@@ -104,11 +102,8 @@ def others(device: str) -> Iterator[Row]:
     for kind, estimator in ESTIMATORS.items():
         found = rivals.installed(kind, rows, D, S)
         sizes = {name: _agrees(name, call, D) for name, call in found.items()}
-        own: dict[str, Call] = {
-            "floor": partial(torch.randn, S, rows, D),
-            "Gradiometer, eager": estimates(estimator, problem, rows, S),
-            "Gradiometer, compiled": estimates(Compiled(estimator), problem, rows, S),
-        }
+        floor: dict[str, Call] = {"floor": partial(torch.randn, S, rows, D)}
+        own = floor | _both_ways({"Gradiometer": estimator}, problem, rows, S)
         seconds = interleaved({**own, **found})
         for row in _shares("others", seconds, D, S, rows, dict.fromkeys(own, rows) | sizes):
             yield row | {"name": f"{kind}: {row['name']}"}
@@ -125,13 +120,10 @@ def roofline(device: str) -> Iterator[Row]:
     rows = chunk_rows(problem, problem.at("init"), S)
     normals = S * rows * D
     x = torch.empty(normals, device=device)
-    calls: dict[str, Call] = {"copy": x.clone, "randn": partial(torch.randn, normals, device=device)}
-    moved: dict[str, float] = {"copy": 8.0, "randn": 4.0}
-    for name, estimator in ESTIMATORS.items():
-        calls[f"{name}, eager"] = estimates(estimator, problem, rows, S)
-        moved[f"{name}, eager"] = _traffic(calls[f"{name}, eager"]) / normals
-        calls[f"{name}, compiled"] = estimates(Compiled(estimator), problem, rows, S)
-        moved[f"{name}, compiled"] = 12.0 if name == "score" else 8.0
+    floors: dict[str, Call] = {"copy": x.clone, "randn": partial(torch.randn, normals, device=device)}
+    calls = floors | _both_ways(ESTIMATORS, problem, rows, S)
+    moved = {"copy": 8.0, "randn": 4.0, "score, compiled": 12.0, "reparam, compiled": 8.0}
+    moved |= {name: _traffic(call) / normals for name, call in calls.items() if name not in moved}
     for name, seconds in interleaved(calls, device).items():
         job = {"section": "roofline", "name": name, "D": D, "S": S, "chunk_rows": rows, "bytes": moved[name]}
         yield job | {"unit": "numbers a second"} | median_row(normals / seconds)
@@ -187,6 +179,15 @@ def networks(device: str) -> Iterator[Row]:
 def _there_and_back(log_likelihood: Callable[..., Tensor], z: Tensor, params: Tensor) -> tuple[Tensor, ...]:
     z, params = z.detach().requires_grad_(), params.detach().requires_grad_()
     return torch.autograd.grad(log_likelihood(z, params).sum(), (z, params))
+
+
+def _both_ways(estimators: Mapping[str, Estimator], problem: Problem, rows: int, num_samples: int) -> dict[str, Call]:
+    """Each estimator's estimates, as it is and compiled."""
+    return {
+        f"{name}, {way}": estimates(call, problem, rows, num_samples)
+        for name, estimator in estimators.items()
+        for way, call in (("eager", estimator), ("compiled", Compiled(estimator)))
+    }
 
 
 def estimates(estimator: Estimator, problem: Problem, rows: int, num_samples: int) -> Call:

@@ -104,15 +104,16 @@ def sweeps(device: str) -> Iterator[Row]:
         first = _swept([*trivial, "latent_dim=2", "num_samples=1"], f"{folder}/first")
         yield _seconds("start to first measured cell", first[1])
         five = ["-m", "estimator=score,score_mean,ar,disarm,st_identity", "num_samples=[1,2,3,4]", "workers=1"]
-        cells, seconds = (20, 100, 300, 1000), []
-        for count in cells:
-            sizes = ",".join(map(str, range(1, count // 20 + 1)))
-            whole, _, measuring = _swept([*five, *trivial, f"latent_dim=[{sizes}]"], f"{folder}/{count}")
-            seconds.append(whole)
+        swept = {}
+        for cells in (20, 100, 300, 1000):
+            sizes = ",".join(map(str, range(1, cells // 20 + 1)))
+            swept[cells] = _swept([*five, *trivial, f"latent_dim=[{sizes}]"], f"{folder}/{cells}")
+        whole, _, measuring = swept[1000]
         yield _seconds("1,000 trivial cells: beside their measuring", whole - measuring)
         yield _seconds("1,000 trivial cells: measuring", measuring)
-        more = [n - cells[0] for n in cells[1:]]
-        yield _exponent("seconds against cells beyond 20", more, [s - seconds[0] for s in seconds[1:]])
+        few, _, _ = swept.pop(20)
+        more = [cells - 20 for cells in swept]
+        yield _exponent("seconds against cells beyond 20", more, [seconds - few for seconds, _, _ in swept.values()])
         for workers in (1, 2):  # the same command again measures nothing
             usual = ["-m", "estimator=score,reparam", f"workers={workers}"], f"{folder}/usual{workers}"
             whole, beside = _swept(*usual)[0], _swept(*usual)[0]

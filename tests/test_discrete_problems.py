@@ -212,6 +212,10 @@ def test_draws_have_the_probabilities_of_their_support(name):
     assert q.enumerate_support().shape == (len(support), *q.batch_shape, *q.event_shape)
     probability = q.log_prob(support).exp()
     torch.testing.assert_close(probability.sum(0), torch.ones(2))
+    assert_drawn(q, support, probability)
+
+
+def assert_drawn(q, support, probability):
     z = q.sample((100, 200))
     assert z.shape == (100, 200, 2, *q.event_shape)
     met = (z.flatten(0, 1)[None] == support[:, None]).flatten(3).all(-1).sum(1)
@@ -230,12 +234,7 @@ def test_coordinates_are_drawn_independently_by_their_logits():
     for q, values in ((coins, torch.tensor([0.0, 1.0])), (choices, torch.eye(3))):
         q = q.expand((2,))
         support = torch.stack([torch.stack(chosen) for chosen in product(values, repeat=q.event_shape[0])])[:, None]
-        probability = q.log_prob(support.expand(-1, 2, *q.event_shape)).exp()
-        z = q.sample((100, 200))
-        assert z.shape == (100, 200, 2, *q.event_shape)
-        met = (z.flatten(0, 1)[None] == support[:, None]).flatten(3).all(-1).sum(1)
-        for row in range(2):
-            assert stats.chisquare(met[:, row].numpy(), 20_000 * probability[:, row].numpy()).pvalue > 1e-5
+        assert_drawn(q, support, q.log_prob(support.expand(-1, 2, *q.event_shape)).exp())
 
 
 def test_densities_are_torchs_also_where_an_outcome_is_all_but_certain():

@@ -1,4 +1,4 @@
-"""Points of problems with finite outcomes, whose optimum lies at infinity: a box of logits bounds them."""
+"""Problems with finite outcomes: coordinates, and points in a box of logits, since an optimum lies at infinity."""
 
 from collections.abc import Sequence
 from typing import Any
